@@ -1,0 +1,1 @@
+"""The store that keeps runs, and what serves it."""

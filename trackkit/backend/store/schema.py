@@ -1,0 +1,106 @@
+"""The tables of a store, as an ordered list of migrations in SQL that SQLite and PostgreSQL both speak.
+
+Times are integers: microseconds since the Unix epoch, UTC. Runs have two names: `id`, the text
+that people use, and `run`, a time-ordered 64-bit integer made by the application that leads the
+key of every large table. A series is the values of one key written by one writer of one run; its
+number is a hash of (kind, key, writer), so no two processes need to agree on it.
+`docs/store.md` describes every table for outsiders.
+"""
+
+from __future__ import annotations
+
+MIGRATIONS: list[tuple[str, list[str]]] = [
+    (
+        "0001 runs, series and what a run keeps",
+        [
+            """create table runs (
+                run {integer} primary key, id {text} not null unique, project {text} not null, name {text} not null,
+                run_group {text} not null, job_type {text} not null, notes {text} not null, state {text} not null,
+                created {integer} not null, updated {integer} not null, ended {integer}, exit_code {integer},
+                error {text} not null, metadata {text} not null
+            ){strict}""",
+            "create index runs_project on runs (project, created)",
+            "create index runs_state on runs (state)",
+            """create table writers (
+                run {integer} not null, writer {text} not null, role {text} not null, label {text} not null,
+                host {text} not null, pid {integer} not null, state {text} not null, started {integer} not null,
+                ended {integer}, exit_code {integer}, position {integer} not null, accounting {text} not null,
+                primary key (run, writer)
+            ){clustered}""",
+            "create table tags (run {integer} not null, tag {text} not null, primary key (run, tag)){clustered}",
+            "create index tags_tag on tags (tag)",
+            """create table config (
+                run {integer} not null, key {text} not null, type {text} not null, number {real}, text {text},
+                primary key (run, key)
+            ){clustered}""",
+            "create index config_number on config (key, number)",
+            "create index config_text on config (key, text)",
+            """create table summary (
+                run {integer} not null, key {text} not null, type {text} not null, number {real}, text {text},
+                edited {integer} not null, primary key (run, key)
+            ){clustered}""",
+            "create index summary_number on summary (key, number)",
+            "create index summary_text on summary (key, text)",
+            """create table metrics (
+                run {integer} not null, name {text} not null, step_metric {text}, summary {text}, goal {text},
+                hidden {integer} not null, position {integer} not null, primary key (run, name)
+            ){clustered}""",
+            """create table series (
+                run {integer} not null, series {integer} not null, kind {text} not null, key {text} not null,
+                writer {text} not null, count {integer} not null, sealed {integer} not null,
+                finite {integer} not null, total {real} not null, min {real}, max {real}, first {real}, last {real},
+                first_step {integer} not null, last_step {integer} not null, min_step {integer} not null,
+                max_step {integer} not null, first_time {integer} not null, last_time {integer} not null,
+                primary key (run, series)
+            ){clustered}""",
+            "create index series_key on series (run, kind, key)",
+            """create table points (
+                run {integer} not null, series {integer} not null, seq {integer} not null, step {integer} not null,
+                time {integer} not null, value {real}, primary key (run, series, seq)
+            ){clustered}""",
+            """create table chunks (
+                run {integer} not null, series {integer} not null, seq {integer} not null, count {integer} not null,
+                finite {integer} not null, total {real} not null, min {real}, max {real}, last {real},
+                first_step {integer} not null, last_step {integer} not null, min_step {integer} not null,
+                max_step {integer} not null, first_time {integer} not null, last_time {integer} not null,
+                steps {blob} not null, times {blob} not null, vals {blob} not null,
+                primary key (run, series, seq)
+            ){strict}""",
+            """create table texts (
+                run {integer} not null, writer {text} not null, key {text} not null, seq {integer} not null,
+                step {integer} not null, time {integer} not null, value {text} not null,
+                primary key (run, key, writer, seq)
+            ){clustered}""",
+            """create table lines (
+                run {integer} not null, writer {text} not null, seq {integer} not null, time {integer} not null,
+                stream {text} not null, text {text} not null, primary key (run, writer, seq)
+            ){clustered}""",
+            """create table objects (
+                run {integer} not null, writer {text} not null, seq {integer} not null, key {text} not null,
+                kind {text} not null, path {text} not null, size {integer} not null, digest {text} not null,
+                inline {blob}, step {integer}, time {integer} not null, metadata {text} not null,
+                primary key (run, writer, seq)
+            ){strict}""",
+            "create index objects_digest on objects (digest)",
+            """create table alerts (
+                run {integer} not null, writer {text} not null, seq {integer} not null, time {integer} not null,
+                level {text} not null, title {text} not null, text {text} not null,
+                primary key (run, writer, seq)
+            ){clustered}""",
+        ],
+    ),
+]
+
+SQLITE_VIEWS = [
+    """create view if not exists history as
+        select runs.id as run, runs.project as project, series.key as key, points.step as step,
+               points.time / 1e6 as time, points.value as value
+        from points join series using (run, series) join runs using (run) where series.kind = 'metric'
+        union all
+        select runs.id, runs.project, series.key, json_extract(point.value, '$[0]'),
+               json_extract(point.value, '$[1]') / 1e6, json_extract(point.value, '$[2]')
+        from chunks join series using (run, series) join runs using (run),
+             json_each(trackkit_chunk(chunks.steps, chunks.times, chunks.vals)) as point
+        where series.kind = 'metric'""",
+]
+"""Views over both levels of a series; `trackkit_chunk` is registered by `trackkit.backend.store.plugin`."""

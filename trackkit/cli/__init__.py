@@ -1,0 +1,1 @@
+"""The `trackkit` command, a module per noun."""

@@ -1,0 +1,1 @@
+"""What lives in the training process; it imports nothing of the rest of trackkit."""

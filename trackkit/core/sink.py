@@ -1,0 +1,169 @@
+"""Where a run's records go: the contract of a sink, and how one is found from a URI."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from trackkit.core import records
+from trackkit.core.records import AnyRecord
+
+
+class SinkError(Exception):
+    """The sink can't take the batch now; the pump tries again later."""
+
+
+class SinkRefused(Exception):
+    """The target refuses this run for good (no permission, unknown project); trying again is no use."""
+
+
+class OffsetConflict(SinkError):
+    """Somebody else has moved the target's offset; the pump asks for it anew and goes on from there."""
+
+
+class Batch:
+    """Consecutive frames of one writer's journal.
+
+    Parameters
+    ----------
+    start, end
+        Logical offsets in bytes of the first frame and of the end of the last.
+    payloads
+        The payload of each frame.
+    ends
+        The logical offset of the end of each frame, in the same order.
+    rest
+        Called now and then by a sink that works for long in Python, so that the pump can let the
+        training thread have the interpreter. Free to call often.
+    """
+
+    def __init__(
+        self,
+        start: int,
+        end: int,
+        payloads: list[bytes],
+        ends: list[int],
+        rest: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.payloads = payloads
+        self.ends = ends
+        self.rest = rest
+
+    @cached_property
+    def records(self) -> list[AnyRecord]:
+        """The records, decoded once; those of a kind this version does not know are left out."""
+        decoded: list[AnyRecord] = []
+        for number, payload in enumerate(self.payloads):
+            if not number % 64:
+                self.rest()
+            try:
+                decoded.append(records.decode(payload))
+            except msgspec.MsgspecError:
+                continue
+        return decoded
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+
+class Sink(Protocol):
+    """One place a run's records go to.
+
+    A sink is made by a factory `(uri, root) -> Sink` registered under the entry point group
+    `trackkit.sinks` with the URI's scheme as its name. The pump owns threads, retries, offsets and
+    errors, so a sink holds none of them:
+
+    - All methods of one sink object are called from one thread at a time, `open` first, `close` last.
+      Several sinks, and several writers of the same run in other processes, work at once.
+    - `open` returns the offset up to which the target has this writer's journal: 0 if it has nothing.
+    - `write` gets frames in order and without gaps, beginning at the offset last acknowledged. It returns
+      the offset up to which the target now has everything; at least one frame further. The target
+      moves that offset in the same transaction as the data: **a batch sent twice changes nothing**.
+    - `sync` makes everything acknowledged survive a power cut; the pump calls it before it deletes journal
+      segments.
+    - Any exception means that nothing of the batch is acknowledged. The pump calls `close`, waits with
+      growing pauses, and starts again with `open`. `SinkRefused` ends the sink for this run: its
+      records stay in the journal.
+    - A call should give up after some seconds rather than hang: it holds up `finish` only so long.
+
+    `local` tells that the sink needs no network: it may share the pump's own thread.
+    """
+
+    local: bool
+
+    def open(self, run: str, writer: str) -> int: ...
+
+    def write(self, batch: Batch) -> int: ...
+
+    def sync(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Resumable(Protocol):
+    """A sink whose target can tell what it knows of a run, so that it can be resumed."""
+
+    def lookup(self, run: str) -> Known | None:
+        """What the target knows of the run, or None; called before `open`, on the caller's thread."""
+        ...
+
+
+class Known(msgspec.Struct):
+    """A run as the sink's target knows it."""
+
+    project: str
+    name: str
+    group: str
+    job_type: str
+    notes: str
+    tags: list[str]
+    state: str
+    last_step: int | None
+    config: dict[str, records.Json]
+    summary: dict[str, records.Json]
+
+
+SinkFactory = Callable[[str, Path], Sink]
+
+ENTRY_POINTS = "trackkit.sinks"
+_BUILT_IN = {"sqlite": "trackkit.sinks.sqlite:SQLiteSink"}
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme of a sink's URI; a plain path to a database file is `sqlite`."""
+    if re.match(r"^[A-Za-z][A-Za-z0-9+.-]+:", uri):
+        return urlsplit(uri).scheme
+    return "sqlite"
+
+
+def find_factory(uri: str) -> SinkFactory:
+    """The factory registered for a URI's scheme.
+
+    Raises
+    ------
+    ValueError
+        If no installed package registers the scheme.
+    """
+    scheme = scheme_of(uri)
+    if scheme in _BUILT_IN:
+        module, _, name = _BUILT_IN[scheme].partition(":")
+        factory: SinkFactory = getattr(importlib.import_module(module), name)
+        return factory
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS, name=scheme):
+        loaded: SinkFactory = entry.load()
+        return loaded
+    known = {*_BUILT_IN, *importlib.metadata.entry_points(group=ENTRY_POINTS).names}
+    raise ValueError(
+        f"no sink is installed for {uri!r}: nothing registers the scheme {scheme!r} "
+        f"(known: {', '.join(sorted(known))}, and 'journal:' for offline)"
+    )

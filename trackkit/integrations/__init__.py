@@ -1,0 +1,1 @@
+"""Adapters that translate framework events into calls of a run, one module per framework."""
