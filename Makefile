@@ -1,0 +1,43 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+#   make demo      train some models and compare them in the terminal
+#   make test      the test suite, without the fault and framework tests
+#   make PYTHON=python3.12 test   with another Python
+.DEFAULT_GOAL := help
+.PHONY: help demo test clean
+
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+
+help:
+	@echo 'make demo   train some models and compare them in the terminal'
+	@echo 'make test   run the tests'
+	@echo 'make clean  remove what these made'
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/frameworks --ignore=tests/browser
+
+clean:
+	rm -rf $(VENV) .nox build dist site
+
+# The stamps make a second call quick; a changed pyproject.toml installs again.
+$(VENV)/.demo: pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --editable . --group test
+	@touch $@
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("trackkit needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12 $(or $(MAKECMDGOALS),demo)")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@

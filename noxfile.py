@@ -1,0 +1,108 @@
+"""The checks of trackkit: `nox -l` lists them, `nox -s NAME` runs one, `nox` runs the quick ones."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "types", "imports", "tests"]
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
+GROUPS = PROJECT["dependency-groups"]
+SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/frameworks", "--ignore=tests/browser"]
+
+FRAMEWORKS: dict[str, list[str]] = {}
+"""A session `frameworks(NAME)` each: the extras to install for the tests in tests/frameworks/test_NAME.py.
+
+Builds of large libraries are chosen by a constraints file named in TRACKKIT_CONSTRAINTS, which pip
+is given as PIP_CONSTRAINT: a line such as `torch==2.9.1+cpu` keeps CUDA out of a machine without a GPU.
+"""
+
+
+def install(session: nox.Session, *groups: str, extras: str = "") -> None:
+    """Install trackkit, some of its extras and dependency groups into the session's environment."""
+    constraints = os.environ.get("TRACKKIT_CONSTRAINTS")
+    env = {"PIP_CONSTRAINT": str(Path(constraints).resolve())} if constraints else {}
+    target = f".[{extras}]" if extras else "."
+    session.install("--editable", target, *nox.project.dependency_groups(PROJECT, *groups), env=env)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The test suite, on every Python trackkit supports."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", *SLOW_TESTS, *session.posargs)
+
+
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """The test suite with the oldest dependencies that pyproject.toml allows."""
+    install(session, "test")
+    bounds = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
+    session.install(*bounds)
+    session.run("python", "-m", "pytest", *SLOW_TESTS, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: mistakes, order of imports, formatting."""
+    session.install(*GROUPS["lint"])
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strictly."""
+    install(session, "types")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """The contracts on who may import whom."""
+    install(session, "imports")
+    session.run("lint-imports", "--no-logo")
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kills, full disks, torn journals, forks: what trackkit must survive."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "tests/faults", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("framework", list(FRAMEWORKS))
+def frameworks(session: nox.Session, framework: str) -> None:
+    """One framework's integration, training a real model."""
+    install(session, "test", extras=",".join(FRAMEWORKS[framework]))
+    session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The figures trackkit promises, beside its peers'."""
+    install(session, extras="pandas")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, as a site in site/."""
+    install(session, "docs")
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """What `make demo` shows."""
+    install(session, extras="demo")
+    session.run("python", "examples/demo.py", *session.posargs)
