@@ -37,6 +37,7 @@ $(VENV)/.test: pyproject.toml | $(VENV)/.made
 	@touch $@
 
 $(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON) on this machine: install Python 3.11 or newer, or name one: make PYTHON=python3.12 $(or $(MAKECMDGOALS),demo)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("trackkit needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12 $(or $(MAKECMDGOALS),demo)")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'

@@ -1,0 +1,93 @@
+"""What commands have in common: the options that choose a store, and arguments that name runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+DATABASE = "trackkit.db"
+COMPLETIONS = 50
+
+
+def store_options(function: Function) -> Function:
+    """The options every command has: `--dir` (parameter `location`) and `--json` (`as_json`)."""
+    location = click.option(
+        "-d",
+        "--dir",
+        "location",
+        envvar="TRACKKIT_DIR",
+        metavar="PATH",
+        help="The store: its folder, or its database file.  [default: .trackkit]",
+    )
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
+    return location(as_json(function))
+
+
+def run_argument(function: Function) -> Function:
+    """The argument that names one run (parameter `name`)."""
+    return click.argument("name", metavar="RUN", shell_complete=complete_run)(function)
+
+
+def run_or_latest_argument(function: Function) -> Function:
+    """The argument that names one run; without it the newest is meant (parameter `name`)."""
+    return click.argument("name", metavar="[RUN]", required=False, shell_complete=complete_run)(function)
+
+
+def runs_argument(function: Function) -> Function:
+    """The argument that names runs (parameter `names`)."""
+    return click.argument("names", metavar="RUN...", nargs=-1, shell_complete=complete_run)(function)
+
+
+def store_folder(location: str | None) -> Path:
+    """The folder of the store that `--dir` names.
+
+    Raises
+    ------
+    click.ClickException
+        If there is no store.
+    """
+    path = Path(location or os.environ.get("TRACKKIT_DIR") or ".trackkit")
+    folder = path if path.is_dir() else path.parent
+    if not path.exists() or not ((folder / DATABASE).exists() or (folder / "journals").exists() or path.is_file()):
+        raise click.ClickException(f"there is no store at {path}; name its folder with --dir or TRACKKIT_DIR")
+    return folder
+
+
+def store_database(location: str | None) -> Path:
+    """The database file of the store that `--dir` names.
+
+    Raises
+    ------
+    click.ClickException
+        If there is none.
+    """
+    path = Path(location or ".trackkit")
+    database = path / DATABASE if path.is_dir() else path
+    if not database.is_file():
+        raise click.ClickException(f"there is no database at {database}; name the store's folder with --dir")
+    return database
+
+
+def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The ids of runs that start as typed, newest first; a run's name is its description."""
+    # Whatever is wrong with the store, a Tab key prints nothing.
+    with contextlib.suppress(click.ClickException, sqlite3.Error, OSError):
+        database = store_database(ctx.params.get("location") or os.environ.get("TRACKKIT_DIR"))
+        project, slash, start = incomplete.rpartition("/")
+        sql = (
+            "select id, name from runs where substr(id, 1, ?) = ? and (? = '' or project = ?) "
+            "order by created desc limit ?"
+        )
+        with contextlib.closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            rows = connection.execute(sql, (len(start), start, project, project, COMPLETIONS)).fetchall()
+        return [CompletionItem(f"{project}{slash}{id}", help=name) for id, name in rows]
+    return []

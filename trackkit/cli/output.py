@@ -1,0 +1,143 @@
+"""What commands print: tables and colours for people, JSON for programs, progress on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+STATE_STYLES = {"running": "cyan", "finished": "green", "failed": "red", "crashed": "red", "killed": "yellow"}
+
+
+def console() -> Console:
+    """The terminal, as it is now; without colours where stdout is no terminal."""
+    return Console(highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON; see `plain`."""
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def print_json_line(value: Any) -> None:
+    """Print a value as one line of JSON, at once."""
+    click.echo(json_line(value))
+
+
+def json_line(value: Any) -> str:
+    """A value as one line of JSON; see `plain`."""
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it; NaN and the infinities, which it has no numbers for, become strings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    if hasattr(value, "item"):  # NumPy's scalars
+        return plain(value.item())
+    return value
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """An empty table with plain headers; columns in `right` are aligned right."""
+    made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def text(value: Any) -> str:
+    """A config or summary value in few characters."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, (dict, list)):
+        return json_line(value)
+    return str(value)
+
+
+def state(name: str) -> str:
+    """A run's state in its colour."""
+    return f"[{STATE_STYLES.get(name, 'white')}]{name}[/]"
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in its two largest units: `1.5s`, `2m 5s`, `3h 20m`, `4d 1h`.
+
+    Example
+    -------
+    >>> duration(125)
+    '2m 5s'
+    """
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.1f}s"
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    whole = round(seconds)
+    for (large, length), (small, part) in itertools.pairwise(units):
+        if whole >= length:
+            return f"{whole // length}{large} {whole % length // part}{small}"
+    return f"{whole}s"
+
+
+def age(moment: float) -> str:
+    """How long ago a time in seconds since the epoch was."""
+    return f"{duration(time.time() - moment)} ago"
+
+
+def moment(seconds: float) -> str:
+    """A time in seconds since the epoch, in the reader's time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def size(count: float) -> str:
+    """A number of bytes in the unit that fits.
+
+    Example
+    -------
+    >>> size(1536)
+    '1.5 KiB'
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@contextlib.contextmanager
+def progress(description: str, total: float | None, *, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """A progress bar on stderr while the block runs; hands out a function that advances it.
+
+    Nothing is drawn if `quiet`, or where stderr is no terminal.
+    """
+    stderr = Console(stderr=True)
+    if quiet or not stderr.is_terminal:
+        yield lambda advance: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=stderr, transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda advance: bar.update(task, advance=advance)

@@ -1,0 +1,171 @@
+"""`trackkit show`: one run on a page."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+
+from trackkit.cli import output
+from trackkit.cli.charts import line_chart, sparkline
+from trackkit.cli.options import run_or_latest_argument, store_options
+from trackkit.cli.rows import flat, row
+from trackkit.query import Api, Run, Series
+
+SPARKLINES = 40
+"""Metrics drawn without being asked for; more are counted."""
+
+
+@click.command()
+@run_or_latest_argument
+@click.option("-k", "--key", "globs", multiple=True, metavar="GLOB", help="Draw the metrics that match as charts.")
+@click.option("--system", is_flag=True, help="Show the machine's metrics too.")
+@store_options
+def show(name: str | None, globs: tuple[str, ...], system: bool, location: str | None, as_json: bool) -> None:
+    """Show RUN, or the newest run: its state, where it came from, config, summary and metrics."""
+    run = find(Api(location), name)
+    if as_json:
+        output.print_json(page(run))
+        return
+    console = output.console()
+    print_head(console, run)
+    print_entries(console, "config", flat(run.config))
+    print_entries(console, "summary", flat(dict(run.summary)))
+    metrics = {key: run.series(key) for key in run.keys()}
+    if globs:
+        print_charts(console, matching(metrics, globs))
+    else:
+        print_sparklines(console, "metrics", metrics)
+    if system:
+        print_sparklines(console, "system", dict(run.system))
+    print_alerts(console, run)
+    console.print(f"[dim]{accounting_line(run.accounting)}[/]")
+
+
+def find(api: Api, name: str | None) -> Run:
+    """The run of that name, or the newest.
+
+    Raises
+    ------
+    click.ClickException
+        If the store has no run.
+    """
+    if name is not None:
+        return api.run(name)
+    for run in api.runs(limit=1):
+        return run
+    raise click.ClickException("the store has no runs yet")
+
+
+def page(run: Run) -> dict[str, Any]:
+    """What `show` shows, for JSON."""
+    return row(run) | {
+        "error": run.error,
+        "metadata": run.metadata,
+        "metrics": [
+            {"key": key, "count": len(series.value), "last": series.value[-1] if len(series.value) else None}
+            for key, series in ((key, run.series(key)) for key in run.keys())
+        ],
+        "files": [{"path": file.path, "kind": file.kind, "size": file.size} for file in run.files()],
+        "alerts": list(run.alerts()),
+        "accounting": run.accounting,
+    }
+
+
+def print_head(console: Console, run: Run) -> None:
+    """Print who the run is, how it stands, and where it came from."""
+    console.print(f"[bold]{run.name}[/]  {run.project}/{run.id}  {output.state(run.state)}", end="")
+    console.print(f"  {output.moment(run.created)}, {output.duration(run.duration)}")
+    for label, value in facts(run):
+        console.print(f"[dim]{label:<8}[/] ", end="")
+        console.print(value, markup=False, soft_wrap=True)
+    if run.error:
+        console.print(f"\n[red]{run.state}[/], exit code {run.exit_code}")
+        console.print(run.error.rstrip(), markup=False, soft_wrap=True)
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """The lines under a run's head that have something to say."""
+    data = run.metadata
+    git = data.get("git") or {}
+    commit = str(git.get("commit", ""))[:12]
+    where = " ".join(part for part in (commit, git.get("branch"), "(changed)" if git.get("dirty") else "") if part)
+    host = ", ".join(str(data[key]) for key in ("host", "user", "os", "python", "cpu", "gpu") if data.get(key))
+    lines = [
+        ("tags", ", ".join(run.tags)),
+        ("notes", run.notes),
+        ("command", str(data.get("command") or "")),
+        ("git", where),
+        ("host", host),
+    ]
+    return [(label, value) for label, value in lines if value]
+
+
+def print_entries(console: Console, title: str, entries: Sequence[tuple[str, Any]]) -> None:
+    """Print config or summary entries under a heading."""
+    if not entries:
+        return
+    console.print(f"\n[bold]{title}[/]")
+    width = max(len(key) for key, _ in entries)
+    for key, value in entries:
+        console.print(f"  {key:<{width}}  {output.text(value)}", markup=False, soft_wrap=True)
+
+
+def print_sparklines(console: Console, title: str, metrics: dict[str, Series]) -> None:
+    """Print a line for each series: its shape, ends and extremes."""
+    if not metrics:
+        return
+    console.print(f"\n[bold]{title}[/]")
+    numbers = ("points", "first", "last", "min", "max")
+    table = output.table("", "", *numbers, right=numbers)
+    for key, series in list(metrics.items())[:SPARKLINES]:
+        finite = series.value[np.isfinite(series.value)]
+        ends = (series.value[0], series.value[-1]) if len(series.value) else (None, None)
+        extremes = (finite.min(), finite.max()) if len(finite) else (None, None)
+        cells = (output.text(None if value is None else float(value)) for value in (*ends, *extremes))
+        table.add_row(f"  {key}", sparkline(series.value), str(len(series.value)), *cells)
+    console.print(table)
+    if len(metrics) > SPARKLINES:
+        console.print(f"[dim]  and {len(metrics) - SPARKLINES} more[/]")
+
+
+def print_charts(console: Console, metrics: dict[str, Series]) -> None:
+    """Print a line chart for each series."""
+    width = max(min(console.width, 100) - 14, 20)
+    for key, series in metrics.items():
+        console.print(f"\n[bold]{key}[/]")
+        for line in line_chart(series.step.astype(float), series.value, width):
+            console.print(line, markup=False, no_wrap=True)
+
+
+def print_alerts(console: Console, run: Run) -> None:
+    """Print the alerts of the run."""
+    alerts = run.alerts()
+    if alerts:
+        console.print("\n[bold]alerts[/]")
+    for alert in alerts:
+        console.print(f"  {output.moment(alert.time)}  {alert.level}  {alert.title}  {alert.text}", markup=False)
+
+
+def matching(metrics: dict[str, Series], globs: Sequence[str]) -> dict[str, Series]:
+    """The metrics whose key matches one of the globs.
+
+    Raises
+    ------
+    click.ClickException
+        If none does.
+    """
+    found = {key: series for key, series in metrics.items() if any(fnmatch.fnmatchcase(key, glob) for glob in globs)}
+    if not found:
+        there = ", ".join(metrics) or "none"
+        raise click.ClickException(f"no metric matches {' or '.join(globs)}; the run has {there}")
+    return found
+
+
+def accounting_line(accounting: dict[str, Any]) -> str:
+    """What tracking cost the run, in a line."""
+    return str(accounting)
