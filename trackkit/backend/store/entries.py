@@ -36,7 +36,7 @@ def encode(value: Any) -> Encoded:
     if isinstance(value, bool):
         return "bool", float(value), None
     if isinstance(value, int):
-        return "int", _nearest_double(value), None if abs(value) <= EXACT else str(value)
+        return "int", nearest_double(value), None if abs(value) <= EXACT else str(value)
     if isinstance(value, float):
         return "float", None if math.isnan(value) else float(value), None
     if isinstance(value, str):
@@ -111,7 +111,8 @@ def _path(key: str, flat: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def _nearest_double(value: int) -> float:
+def nearest_double(value: float) -> float:
+    """The number as a double; ±Infinity for an integer beyond them all."""
     try:
         return float(value)
     except OverflowError:
