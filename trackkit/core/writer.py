@@ -1,0 +1,520 @@
+"""Writing a journal: records go into a mapped file before the call returns, without a system call.
+
+The pages of a file mapping belong to the kernel: what was copied into it is in the file even if the
+process is killed in the next instant. The segment is extended by `posix_fallocate`, never by a bare
+truncate, because a write into a hole of a mapping on a full disk kills the process with SIGBUS.
+Where the disk refuses, records go to memory, bounded, until it takes them again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import mmap
+import os
+import secrets
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from zlib import crc32
+
+from trackkit.core.journal import (
+    HEADER,
+    MAX_RECORD_BYTES,
+    Frames,
+    WriterLock,
+    segment_name,
+    write_sinks,
+)
+
+MIB = 1 << 20
+FIRST_SEGMENT_BYTES = MIB
+"""Segments grow fourfold from here, so that a short run takes little room."""
+MEMORY_SEGMENT_BYTES = 4 * MIB
+AHEAD_BYTES = 2 * MIB
+"""How far ahead of the writing position pages are made ready, at least."""
+MAX_AHEAD_BYTES = 32 * MIB
+
+_PAGE = mmap.PAGESIZE
+_MADV_POPULATE_WRITE = 23  # Linux 5.14
+_MADV_DONTNEED = 4
+_SYNC_FILE_RANGE_WRITE = 2
+_LINUX = sys.platform.startswith("linux")
+
+
+def new_writer_id() -> str:
+    """A name for a writer that sorts by the time it was made."""
+    return f"{time.time_ns() // 1000:014x}-{os.getpid():x}-{secrets.token_hex(3)}"
+
+
+class MappedSegment:
+    """A segment in a file, mapped into memory."""
+
+    on_disk = True
+
+    def __init__(self, path: Path, start: int, capacity: int) -> None:
+        self.path = path
+        self.start = start
+        self.capacity = capacity
+        self.used = 0
+        """Bytes written, set when the segment is left."""
+        self.seen = 0
+        self.ready = 0
+        """Up to here pages are writable without a fault."""
+        self.kept = 0
+        """Up to here the kernel was asked to write pages back and to take them out of our memory."""
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            _allocate(self._handle, capacity)
+            self.memory: mmap.mmap | bytearray = mmap.mmap(self._handle, capacity)
+        except BaseException:
+            os.close(self._handle)
+            path.unlink(missing_ok=True)
+            raise
+
+    def make_ready(self, until: int) -> None:
+        """Make pages writable up to a position, outside the GIL, so that the writer never waits for a page fault."""
+        until = min(-(-until // _PAGE) * _PAGE, self.capacity)
+        if until > self.ready and _LINUX:
+            _advise(self.memory, self.ready, until - self.ready, _MADV_POPULATE_WRITE)
+            self.ready = until
+
+    def write_back(self, position: int) -> None:
+        """Ask the kernel to write the whole pages before `position` to the disk, and stop counting them as ours."""
+        until = position // _PAGE * _PAGE
+        if until <= self.kept:
+            return
+        if _LINUX:
+            _libc().sync_file_range(
+                self._handle,
+                ctypes.c_int64(self.kept),
+                ctypes.c_int64(until - self.kept),
+                ctypes.c_uint(_SYNC_FILE_RANGE_WRITE),
+            )
+            _advise(self.memory, self.kept, until - self.kept, _MADV_DONTNEED)
+        else:
+            os.fsync(self._handle)
+        self.kept = until
+
+    def read(self, position: int, size: int) -> bytes:
+        if self._handle < 0:
+            with open(self.path, "rb", buffering=0) as file:
+                file.seek(position)
+                return file.read(size)
+        if hasattr(os, "pread"):
+            return os.pread(self._handle, size, position)  # copies outside the GIL
+        return bytes(self.memory[position : position + size])
+
+    def close(self, used: int) -> None:
+        """Unmap the file and cut it to what was used."""
+        if self._handle < 0:
+            return
+        assert isinstance(self.memory, mmap.mmap)
+        self.memory.close()
+        try:
+            os.ftruncate(self._handle, used)
+        finally:
+            os.close(self._handle)
+            self._handle = -1
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's file without touching it."""
+        os.close(self._handle)
+        self._handle = -1
+
+    def delete(self) -> None:
+        self.close(self.used)
+        self.path.unlink(missing_ok=True)
+
+
+class MemorySegment:
+    """A segment in memory, while the disk takes nothing."""
+
+    on_disk = False
+
+    def __init__(self, path: Path, start: int, capacity: int) -> None:
+        self.path = path
+        self.start = start
+        self.capacity = capacity
+        self.used = 0
+        self.seen = 0
+        self.memory: mmap.mmap | bytearray = bytearray(capacity)
+
+    def make_ready(self, until: int) -> None: ...
+
+    def write_back(self, position: int) -> None: ...
+
+    def read(self, position: int, size: int) -> bytes:
+        return bytes(self.memory[position : position + size])
+
+    def close(self, used: int) -> None: ...
+
+    def abandon(self) -> None: ...
+
+    def delete(self) -> None: ...
+
+    def spill(self, used: int) -> None:
+        """Write what it holds to the file it stands for.
+
+        Raises
+        ------
+        OSError
+            If the disk still refuses.
+        """
+        fresh = self.path.with_suffix(".spill")
+        try:
+            with open(fresh, "wb") as file:
+                file.write(memoryview(self.memory)[:used])
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, self.path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
+
+
+class SavedSegment(MappedSegment):
+    """A segment that was left and is only on disk, unmapped."""
+
+    def __init__(self, path: Path, start: int, used: int) -> None:
+        self.path = path
+        self.start = start
+        self.capacity = self.used = used
+        self._handle = -1
+
+    def write_back(self, position: int) -> None: ...
+
+
+Segment = MappedSegment | MemorySegment
+
+
+class JournalWriter:
+    """Appends records to one writer's journal; safe to use from many threads.
+
+    Parameters
+    ----------
+    root
+        The store's folder.
+    run, writer
+        Ids of the run and of the writer; they name the journal's folder.
+    sinks
+        The URIs of the sinks the journal is meant for, noted beside it for whoever has to finish the work.
+    segment_bytes
+        The size segments grow to.
+    memory_bytes
+        How much is kept in memory at most while the disk refuses; what comes on top is dropped and counted.
+    warn
+        Called once with a sentence when the disk refuses.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        run: str,
+        writer: str,
+        *,
+        sinks: list[str],
+        segment_bytes: int = 64 * MIB,
+        memory_bytes: int = 64 * MIB,
+        warn: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self.folder = root / "journals" / run / writer
+        self.run = run
+        self.writer = writer
+        self.segment_bytes = segment_bytes
+        self.memory_bytes = memory_bytes
+        self.wake = threading.Event()
+        """Set when the pump should look at the journal before its time."""
+        self.dropped = 0
+        """Records lost because neither the disk nor the memory limit had room."""
+        self.appended = 0
+        self._warn = warn
+        self._warned = False
+        self._lock = threading.Lock()
+        self._acquire = self._lock.acquire
+        self._release = self._lock.release
+        self._writer_lock: WriterLock | None = None
+        self._retired: list[Segment] = []
+        self._prepared: MappedSegment | None = None
+        self._closed = False
+        try:
+            self._writer_lock = self._make_folder(sinks)
+        except OSError as error:
+            self._complain(error)
+        first = min(FIRST_SEGMENT_BYTES, segment_bytes)
+        self._segment: Segment = self._open_segment(0, first, 0) or MemorySegment(self.folder, 0, first)
+        self._memory = self._segment.memory
+        self._position = 0
+        self._limit = self._watermark()
+
+    def _make_folder(self, sinks: list[str]) -> WriterLock:
+        """Make the folder under a hidden name and lock it, so that nobody ever sees it without its lock."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        hidden = self.folder.with_name(f".{self.folder.name}")
+        hidden.mkdir()
+        lock = WriterLock(hidden)
+        write_sinks(hidden, dict.fromkeys(sinks, 0))
+        hidden.rename(self.folder)
+        lock.path = self.folder / lock.path.name
+        return lock
+
+    # Appending: the training thread.
+
+    def append(self, payload: bytes) -> None:
+        """Append one record; when the call returns, it survives the process.
+
+        Raises
+        ------
+        ValueError
+            If the record is larger than a journal takes.
+        """
+        size = len(payload)
+        checksum = crc32(payload)
+        self._acquire()
+        try:
+            start = self._position + 8
+            end = start + size
+            if end > self._limit:
+                if not self._make_room(size):
+                    return
+                start = self._position + 8
+                end = start + size
+            self._memory[start:end] = payload
+            HEADER.pack_into(self._memory, start - 8, size, checksum)
+            self._position = end
+            self.appended += 1
+        finally:
+            self._release()
+
+    @property
+    def end(self) -> int:
+        """The logical offset of the end of the journal."""
+        with self._lock:
+            return self._segment.start + self._position
+
+    def _make_room(self, size: int) -> bool:
+        """See to it that a frame of `size` fits; False if it had to be dropped. Called with the lock held."""
+        if size > MAX_RECORD_BYTES:
+            raise ValueError(f"a record of {size:,} bytes is larger than the limit of {MAX_RECORD_BYTES:,} bytes")
+        if self._closed:
+            self.dropped += 1
+            return False
+        self.wake.set()
+        end = self._position + 8 + size
+        if end > self._segment.capacity:
+            segment = self._next_segment(8 + size)
+            if segment is None:
+                self.dropped += 1
+                return False
+            self._segment.used = self._position
+            self._retired.append(self._segment)
+            self._segment, self._memory, self._position = segment, segment.memory, 0
+            end = 8 + size
+        self._limit = max(end, self._watermark())
+        return True
+
+    def _watermark(self) -> int:
+        """The position past which the pump should make more pages ready."""
+        return min(self._segment.capacity, self._position + AHEAD_BYTES // 2)
+
+    def _next_segment(self, room: int) -> Segment | None:
+        start = self._segment.start + self._segment.capacity
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            if prepared.start == start and prepared.capacity >= room:
+                return prepared
+            prepared.delete()
+        return self._open_segment(start, max(self._next_capacity(), room), room)
+
+    def _next_capacity(self) -> int:
+        return min(max(self._segment.capacity * 4, FIRST_SEGMENT_BYTES), self.segment_bytes)
+
+    def _open_segment(self, start: int, capacity: int, room: int) -> Segment | None:
+        path = self.folder / segment_name(start)
+        smallest = max(room, _PAGE)
+        while self._writer_lock is not None:
+            try:
+                return MappedSegment(path, start, capacity)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or capacity // 4 < smallest:
+                    self._complain(error)
+                    break
+                capacity //= 4
+        capacity = max(room, MEMORY_SEGMENT_BYTES)
+        if capacity + self._bytes_in_memory() > self.memory_bytes:
+            return None
+        return MemorySegment(path, start, capacity)
+
+    def _bytes_in_memory(self) -> int:
+        return sum(segment.capacity for segment in self._segments() if not segment.on_disk)
+
+    def _segments(self) -> list[Segment]:
+        return [*self._retired, self._segment] if hasattr(self, "_segment") else []
+
+    def _complain(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            self._warn(
+                f"the journal can't be written in {self.folder.parent} ({error.strerror or error}); the run goes on, "
+                f"with up to {self.memory_bytes // MIB} MiB of its records kept in memory alone until they are sent"
+            )
+
+    # Everything below runs on the pump's thread.
+
+    def keep_ahead(self) -> None:
+        """Make ready the pages, and the segment, that the training thread will write next."""
+        segment, position = self._segment, self._position
+        ahead = AHEAD_BYTES
+        if position > segment.seen:
+            written = position - segment.seen
+            ahead = min(max(AHEAD_BYTES, 8 * written), MAX_AHEAD_BYTES)
+        segment.seen = position
+        segment.make_ready(position + ahead)
+        with self._lock:
+            if self._segment is segment:
+                self._limit = max(self._limit, min(segment.capacity, position + ahead // 2))
+        if self._prepared is None and position > segment.capacity // 2 and segment.on_disk:
+            self._prepare(segment, ahead)
+        self.wake.clear()
+
+    def _prepare(self, segment: Segment, ahead: int) -> None:
+        start = segment.start + segment.capacity
+        try:
+            prepared = MappedSegment(self.folder / segment_name(start), start, self._next_capacity())
+        except OSError:
+            return  # the training thread will find out, if it comes to that
+        prepared.make_ready(min(ahead, prepared.capacity))
+        with self._lock:
+            if self._segment is segment and not self._closed:
+                self._prepared = prepared
+                return
+        prepared.delete()
+
+    def write_back(self) -> None:
+        """Ask the kernel to write to the disk what was appended; unmap and shorten the segments that were left."""
+        for segment in list(self._retired):
+            segment.write_back(segment.used)
+            segment.close(segment.used)
+        self._segment.write_back(self._position)
+        if self._writer_lock is not None:
+            self._writer_lock.beat()
+
+    def read(self, offset: int, limit: int = MIB) -> Frames:
+        """Frames from `offset` on, about `limit` bytes; none at the journal's end."""
+        with self._lock:
+            current, position = self._segment, self._position
+            found = [*self._retired, current]
+        for segment in found:
+            used = position if segment is current else segment.used
+            if offset >= segment.start + used and segment is not current:
+                continue
+            frames = Frames(max(offset, segment.start))
+            at = frames.start - segment.start
+            available = min(limit, used - at)
+            frames.take(segment.read(at, available), frames.start)
+            if not frames.payloads and available > 8:  # one frame, larger than the limit
+                length, _ = HEADER.unpack(segment.read(at, 8))
+                frames.take(segment.read(at, 8 + length), frames.start)
+            return frames
+        return Frames(offset)
+
+    def release(self, offset: int) -> None:
+        """Delete the segments that end at or before an offset that every sink has."""
+        for segment in list(self._retired):
+            if segment.start + segment.used <= offset:
+                segment.delete()
+                self._retired.remove(segment)
+
+    def restore(self) -> None:
+        """Bring records that only memory holds to the disk, if it takes them again."""
+        if all(segment.on_disk for segment in self._segments()):
+            return
+        try:
+            if self._writer_lock is None:
+                self._writer_lock = self._make_folder([])
+            for segment in list(self._retired):
+                if isinstance(segment, MemorySegment):
+                    segment.spill(segment.used)
+                    saved = SavedSegment(segment.path, segment.start, segment.used)
+                    self._retired[self._retired.index(segment)] = saved
+        except OSError:
+            return
+        self._warned = False
+
+    def close(self, *, acknowledged: bool) -> int:
+        """End the journal; the number of bytes that could be kept nowhere.
+
+        Parameters
+        ----------
+        acknowledged
+            Whether every sink has everything, so that the journal can be deleted.
+        """
+        with self._lock:
+            self._closed = True
+            self._limit = -1
+            self._segment.used = self._position
+            prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            prepared.delete()
+        lost = 0
+        for segment in self._segments():
+            if isinstance(segment, MemorySegment) and not acknowledged:
+                lost += self._spill_or_lose(segment)
+            segment.close(segment.used)
+        if acknowledged:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another writer of the run may still need it
+                self.folder.parent.rmdir()
+        if self._writer_lock is not None:
+            self._writer_lock.release()
+        return lost
+
+    def _spill_or_lose(self, segment: MemorySegment) -> int:
+        try:
+            segment.spill(segment.used)
+        except OSError:
+            return segment.used
+        return 0
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's journal, which goes on without us."""
+        for segment in [*self._segments(), *([self._prepared] if self._prepared else [])]:
+            segment.abandon()
+        if self._writer_lock is not None:
+            self._writer_lock.release()
+
+
+def _allocate(handle: int, size: int) -> None:
+    """Give a file real blocks.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for them.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+        return
+    zeros = bytes(min(size, MIB))
+    for start in range(0, size, len(zeros)):
+        os.write(handle, zeros[: size - start])
+
+
+_c_library: ctypes.CDLL | None = None
+
+
+def _libc() -> ctypes.CDLL:
+    global _c_library
+    if _c_library is None:
+        _c_library = ctypes.CDLL(None)
+    return _c_library
+
+
+def _advise(memory: mmap.mmap | bytearray, start: int, size: int, advice: int) -> None:
+    """`madvise` through ctypes, which lets go of the GIL; `mmap.madvise` holds it. Advice may be ignored."""
+    anchor = ctypes.c_char.from_buffer(memory, start)  # keeps the mapping from being closed meanwhile
+    _libc().madvise(ctypes.c_void_p(ctypes.addressof(anchor)), ctypes.c_size_t(size), ctypes.c_int(advice))
