@@ -62,6 +62,13 @@ def where(node: Node | None, now: float | None = None) -> Sql:
     return compiler.condition(node, 0)
 
 
+def column_of(field: Field) -> str:
+    """The column that holds a field of a run: of `runs`, or of `e` if a run has several."""
+    if field.name in _MANY:
+        return f"e.{_MANY[field.name][1]}"
+    return _COLUMNS.get(field.name, f"runs.{field.name}")
+
+
 class _Compiler:
     def __init__(self, now: float) -> None:
         self.now = now
@@ -111,12 +118,12 @@ class _Compiler:
             return _entry_matches(order, value)
         if order == "has":
             order = "="
-        return _ordered(_column(target), order, self._parameter(target, value))
+        return _ordered(column_of(target), order, self._parameter(target, value))
 
     def _among(self, target: Target, values: tuple[Value, ...]) -> Sql:
         if isinstance(target, Entry):
             return _entry_among(values)
-        return f"{_column(target)} in ({_marks(values)})", [self._parameter(target, value) for value in values]
+        return f"{column_of(target)} in ({_marks(values)})", [self._parameter(target, value) for value in values]
 
     def _parameter(self, field: Field, value: Value) -> Any:
         match field.kind:
@@ -137,19 +144,13 @@ def _holds(target: Target, condition: str, parameters: list[Any]) -> Sql:
     if target.name in _MANY:
         table, _ = _MANY[target.name]
         return f"exists (select 1 from {table} e where e.run = runs.run and ({condition}))", parameters
-    return f"({_column(target)} is not null and ({condition}))", parameters
+    return f"({column_of(target)} is not null and ({condition}))", parameters
 
 
 def _known(target: Target) -> Sql:
     if isinstance(target, Entry):
         return "e.type <> 'null'", []
     return ("e.host <> ''", []) if target.name == "host" else ("1 = 1", [])
-
-
-def _column(field: Field) -> str:
-    if field.name in _MANY:
-        return f"e.{_MANY[field.name][1]}"
-    return _COLUMNS.get(field.name, f"runs.{field.name}")
 
 
 def _entry_matches(order: Order, value: Value) -> Sql:

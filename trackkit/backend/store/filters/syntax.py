@@ -97,6 +97,11 @@ def parse(source: str) -> Node:
     return _Parser(source).filter()
 
 
+def parse_target(source: str) -> Target:
+    """The field or entry that a text names, as `name` or `config.lr`; raises as `parse`."""
+    return _Parser(source).target()
+
+
 def _refuse(source: str, position: int, message: str) -> NoReturn:
     line_start = source.rfind("\n", 0, position) + 1
     line = source[line_start:].partition("\n")[0].replace("\t", " ")
@@ -192,6 +197,12 @@ class _Parser:
         if self._token.kind != "end":
             self._expected("'and', 'or' or the end")
         return node
+
+    def target(self) -> Target:
+        target = self._target()
+        if self._token.kind != "end":
+            self._expected(f"nothing after {target}")
+        return target
 
     def _either(self) -> Node:
         parts = [self._every()]
