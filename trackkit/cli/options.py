@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+from trackkit.core.settings import load
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -48,29 +49,29 @@ def runs_argument(function: Function) -> Function:
 
 
 def store_folder(location: str | None) -> Path:
-    """The folder of the store that `--dir` names.
+    """The folder of the store that `--dir` or the settings name.
 
     Raises
     ------
     click.ClickException
         If there is no store.
     """
-    path = Path(location or os.environ.get("TRACKKIT_DIR") or ".trackkit")
+    path = Path(location or load().dir)
     folder = path if path.is_dir() else path.parent
-    if not path.exists() or not ((folder / DATABASE).exists() or (folder / "journals").exists() or path.is_file()):
+    if not path.exists() or not ((folder / DATABASE).is_file() or (folder / "journals").is_dir()):
         raise click.ClickException(f"there is no store at {path}; name its folder with --dir or TRACKKIT_DIR")
     return folder
 
 
 def store_database(location: str | None) -> Path:
-    """The database file of the store that `--dir` names.
+    """The database file of the store that `--dir` or the settings name.
 
     Raises
     ------
     click.ClickException
         If there is none.
     """
-    path = Path(location or ".trackkit")
+    path = Path(location or load().dir)
     database = path / DATABASE if path.is_dir() else path
     if not database.is_file():
         raise click.ClickException(f"there is no database at {database}; name the store's folder with --dir")
@@ -80,8 +81,8 @@ def store_database(location: str | None) -> Path:
 def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of runs that start as typed, newest first; a run's name is its description."""
     # Whatever is wrong with the store, a Tab key prints nothing.
-    with contextlib.suppress(click.ClickException, sqlite3.Error, OSError):
-        database = store_database(ctx.params.get("location") or os.environ.get("TRACKKIT_DIR"))
+    with contextlib.suppress(click.ClickException, sqlite3.Error, OSError, ValueError):
+        database = store_database(ctx.params.get("location"))
         project, slash, start = incomplete.rpartition("/")
         sql = (
             "select id, name from runs where substr(id, 1, ?) = ? and (? = '' or project = ?) "
