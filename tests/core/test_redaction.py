@@ -1,4 +1,5 @@
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -170,7 +171,7 @@ def test_a_private_key_whose_end_is_missing_is_taken_out_to_the_end() -> None:
     assert redacted == "-----BEGIN PRIVATE KEY-----\n[redacted]\n[redacted]"
 
 
-def test_a_redacted_patch_still_applies(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_redacted_patch_still_applies(tmp_path: Path) -> None:
     lines = f"{PRIVATE_KEY}TOKEN=abc\n".splitlines()
     patch = "".join(
         ["diff --git a/k b/k\nnew file mode 100644\n--- /dev/null\n+++ b/k\n", f"@@ -0,0 +1,{len(lines)} @@\n"]
