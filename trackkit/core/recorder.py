@@ -41,7 +41,7 @@ class Recorder:
         """What to add to the monotonic clock to get the time of day."""
         self.timed_calls = 0
         self.timed_nanoseconds = 0
-        self._append = append
+        self.append = append
         self._steps = itertools.count(first_step)  # next() on it is atomic
         self._shapes: dict[tuple[Any, ...], tuple[Packer, bytes]] = {}
         self._gathered: tuple[dict[str, float], dict[str, str]] = ({}, {})
@@ -66,7 +66,7 @@ class Recorder:
             )
         except Exception:
             return self._log_anything(values, number, step is None, commit)
-        self._append(payload)
+        self.append(payload)
         if step is not None:
             self._steps = itertools.count(number + 1)
         if sampled:
@@ -93,7 +93,7 @@ class Recorder:
                     return
                 found, texts = self._gathered
                 self._gathered = ({}, {})
-        self._append(loggable.points(number, self.now(), found, texts))
+        self.append(loggable.points(number, self.now(), found, texts))
         if not counted:
             self._steps = itertools.count(number + 1)
         self._remember_shape(values, texts)
@@ -108,6 +108,11 @@ class Recorder:
         if len(self._shapes) >= _MAX_SHAPES:
             self._shapes = {}
         self._shapes[keys] = _shape(keys)
+
+    def restart(self, append: Callable[[bytes], None]) -> None:
+        """Go on with another journal, in a forked child."""
+        self.append = append
+        self._gather_lock = threading.Lock()
 
     def commit(self) -> None:
         """Record what was gathered with `commit=False` and never committed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import re
 from collections.abc import Callable
 from functools import cached_property
@@ -159,10 +158,12 @@ def find_factory(uri: str) -> SinkFactory:
         module, _, name = _BUILT_IN[scheme].partition(":")
         factory: SinkFactory = getattr(importlib.import_module(module), name)
         return factory
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS, name=scheme):
+    from importlib import metadata  # 20 ms; the built-in sinks don't need it
+
+    for entry in metadata.entry_points(group=ENTRY_POINTS, name=scheme):
         loaded: SinkFactory = entry.load()
         return loaded
-    known = {*_BUILT_IN, *importlib.metadata.entry_points(group=ENTRY_POINTS).names}
+    known = {*_BUILT_IN, *metadata.entry_points(group=ENTRY_POINTS).names}
     raise ValueError(
         f"no sink is installed for {uri!r}: nothing registers the scheme {scheme!r} "
         f"(known: {', '.join(sorted(known))}, and 'journal:' for offline)"

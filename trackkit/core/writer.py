@@ -13,8 +13,6 @@ import ctypes
 import errno
 import mmap
 import os
-import secrets
-import shutil
 import sys
 import threading
 import time
@@ -48,7 +46,7 @@ _LINUX = sys.platform.startswith("linux")
 
 def new_writer_id() -> str:
     """A name for a writer that sorts by the time it was made."""
-    return f"{time.time_ns() // 1000:014x}-{os.getpid():x}-{secrets.token_hex(3)}"
+    return f"{time.time_ns() // 1000:014x}-{os.getpid():x}-{os.urandom(3).hex()}"
 
 
 class MappedSegment:
@@ -296,6 +294,11 @@ class JournalWriter:
         with self._lock:
             return self._segment.start + self._position
 
+    @property
+    def smallest_release(self) -> int:
+        """The offset that must be acknowledged for `release` to find a segment to delete."""
+        return self._retired[0].start + self._retired[0].used if self._retired else 1 << 62
+
     def _make_room(self, size: int) -> bool:
         """See to it that a frame of `size` fits; False if it had to be dropped. Called with the lock held."""
         if size > MAX_RECORD_BYTES:
@@ -466,7 +469,7 @@ class JournalWriter:
                 lost += self._spill_or_lose(segment)
             segment.close(segment.used)
         if acknowledged:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder)
             with contextlib.suppress(OSError):  # another writer of the run may still need it
                 self.folder.parent.rmdir()
         if self._writer_lock is not None:
@@ -486,6 +489,14 @@ class JournalWriter:
             segment.abandon()
         if self._writer_lock is not None:
             self._writer_lock.release()
+
+
+def _remove(folder: Path) -> None:
+    """Delete a journal's folder, whose only content is files."""
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            path.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _allocate(handle: int, size: int) -> None:

@@ -1,0 +1,110 @@
+"""How a process ends, and how it forks: every way out is noted on the runs that are still going."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+import weakref
+from types import FrameType, TracebackType
+from typing import Any, Protocol
+
+
+class Tracked(Protocol):
+    """What this module asks of a run."""
+
+    def end(self, state: str, exit_code: int, error: str) -> None:
+        """Remember how the process ends; `finish` records it."""
+        ...
+
+    def finish(self) -> None: ...
+
+    def after_fork_in_child(self) -> None: ...
+
+
+_tracked: weakref.WeakSet[Any] = weakref.WeakSet()
+_installed = False
+_lock = threading.Lock()
+
+
+def track(run: Tracked, *, signals: bool) -> None:
+    """Finish `run` when the process ends, whichever way that happens."""
+    _tracked.add(run)
+    _install()
+    if signals:
+        _install_signal()
+
+
+def untrack(run: Tracked) -> None:
+    """The run is finished."""
+    _tracked.discard(run)
+
+
+def _install() -> None:
+    global _installed
+    with _lock:
+        if _installed:
+            return
+        _installed = True
+    atexit.register(_finish_all)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork_in_child)
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        note_exception(kind, error, trace)
+        previous(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def note_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Tell the runs which exception ends the process."""
+    state, code, text = describe_exception(kind, error, trace)
+    for run in list(_tracked):
+        run.end(state, code, text)
+
+
+def describe_exception(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> tuple[str, int, str]:
+    """State, exit code and traceback for a run that ends by an exception."""
+    if issubclass(kind, SystemExit):
+        code = getattr(error, "code", 0)
+        number = code if isinstance(code, int) else 0 if code is None else 1
+        return ("finished" if number == 0 else "failed"), number, ""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    if issubclass(kind, KeyboardInterrupt):
+        return "killed", 130, text
+    return "failed", 1, text
+
+
+def _install_signal() -> None:
+    """Turn SIGTERM into SystemExit, so that the script's own `finally` blocks run and the run is noted as killed."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        with contextlib.suppress(ValueError, OSError):
+            signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    for run in list(_tracked):
+        run.end("killed", 128 + number, "")
+    raise SystemExit(128 + number)
+
+
+def _finish_all() -> None:
+    """At the interpreter's exit. A second Ctrl-C stops the waiting; the journal has everything anyway."""
+    for run in list(_tracked):
+        with contextlib.suppress(KeyboardInterrupt):
+            run.finish()
+
+
+def _after_fork_in_child() -> None:
+    for run in list(_tracked):
+        run.after_fork_in_child()

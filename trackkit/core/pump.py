@@ -1,0 +1,351 @@
+"""The pump: the background thread that keeps the journal ready, gathers what a run captures by itself, and
+delivers records to the sinks, each at its own pace.
+
+It is polite: it works in slices of about 100 µs of Python with a rest between them, so that the training
+thread never waits the interpreter's 5 ms switch interval for it, and its heavy parts let go of the GIL.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from trackkit.core.journal import write_sinks
+from trackkit.core.sink import Batch, OffsetConflict, Sink, SinkRefused, find_factory
+from trackkit.core.writer import JournalWriter
+
+logger = logging.getLogger("trackkit")
+
+_REST_SECONDS = 0.0002
+"""Long enough for a thread that waits for the GIL to be woken and take it."""
+_PIECE_BYTES = 64 * 1024
+_BATCH_BYTES = 8 * 1024 * 1024
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+
+
+class Lane:
+    """One sink of one writer: how far it got, and when to try again.
+
+    Parameters
+    ----------
+    uri, root
+        Which sink, and the store's folder.
+    journal
+        What to deliver.
+    rest
+        Gives way to the training thread.
+    """
+
+    def __init__(self, uri: str, root: Path, journal: JournalWriter, rest: Callable[[], None]) -> None:
+        self.uri = uri
+        self.acknowledged = 0
+        self.retries = 0
+        self.refused = ""
+        """Why the sink will take nothing more, or empty."""
+        self.trouble = ""
+        """Why the last try failed, or empty."""
+        self._root = root
+        self._journal = journal
+        self._rest = rest
+        self._sink: Sink | None = None
+        self._opened = False
+        self._pause = _FIRST_PAUSE
+        self._not_before = 0.0
+
+    @property
+    def done(self) -> bool:
+        """Whether the sink has everything, or will never take it."""
+        return bool(self.refused) or (self._opened and self.acknowledged >= self._journal.end)
+
+    def due(self, now: float) -> bool:
+        """Whether it is time to deliver again."""
+        return not self.refused and now >= self._not_before
+
+    def sink(self) -> Sink:
+        """The sink, made when first needed."""
+        if self._sink is None:
+            self._sink = find_factory(self.uri)(self.uri, self._root)
+        return self._sink
+
+    def deliver(self, *, hurry: bool = False) -> None:
+        """Send what the journal has; a failure sets the time of the next try. Never raises."""
+        try:
+            if not self._opened:
+                self.acknowledged = self.sink().open(self._journal.run, self._journal.writer)
+                self._opened = True
+            while (batch := self._next_batch(hurry)) is not None:
+                self.acknowledged = self.sink().write(batch)
+                if self.trouble:
+                    logger.warning("trackkit: %s takes records again", self.uri)
+                self.trouble, self._pause = "", _FIRST_PAUSE
+                self._rest()
+        except SinkRefused as error:
+            self.refused = str(error) or type(error).__name__
+            logger.warning("trackkit: %s refused the run: %s; its records stay in the journal", self.uri, error)
+            self.close()
+        except OffsetConflict:
+            self.close()
+        except Exception as error:
+            self._back_off(error, hurry)
+
+    def _back_off(self, error: Exception, hurry: bool) -> None:
+        if not self.trouble and type(error).__name__ != "Busy":
+            logger.warning("trackkit: %s takes no records now (%s); they wait in the journal", self.uri, error)
+            logger.debug("the sink failed", exc_info=error)
+        self.trouble = f"{type(error).__name__}: {error}"
+        self.retries += 1
+        self._not_before = time.monotonic() + self._pause * random.uniform(0.5, 1.0) * (0.2 if hurry else 1.0)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self.close()
+
+    def _next_batch(self, hurry: bool) -> Batch | None:
+        first = self._journal.read(self.acknowledged, _BATCH_BYTES if hurry else _PIECE_BYTES)
+        if not first.payloads:
+            return None
+        payloads, ends, end = first.payloads, first.ends, first.end
+        while end - first.start < _BATCH_BYTES:
+            self._rest()
+            more = self._journal.read(end, _PIECE_BYTES)
+            if not more.payloads or more.start != end:
+                break
+            payloads += more.payloads
+            ends += more.ends
+            end = more.end
+        return Batch(first.start, end, payloads, ends, self._rest)
+
+    def settle(self) -> None:
+        """Make what is acknowledged survive a power cut. Never raises."""
+        try:
+            if self._opened:
+                self.sink().sync()
+        except Exception as error:
+            self._back_off(error, hurry=False)
+            self.acknowledged = 0
+
+    def tidy(self) -> None:
+        """Let the sink finish what dead writers left behind, if it knows how. Never raises."""
+        try:
+            tidy = getattr(self.sink(), "tidy", None)
+            if tidy is not None:
+                tidy()
+        except Exception:
+            logger.debug("tidying %s failed", self.uri, exc_info=True)
+
+    def close(self) -> None:
+        """Close the sink; the next delivery opens it again. Never raises."""
+        sink, self._sink, self._opened = self._sink, None, False
+        try:
+            if sink is not None:
+                sink.close()
+        except Exception:
+            logger.debug("closing %s failed", self.uri, exc_info=True)
+
+
+class Chore:
+    """Something the pump does now and then, such as sampling the system."""
+
+    def __init__(self, every: float, work: Callable[[], Any], first: float = 0.0) -> None:
+        self.every = every
+        self.next = time.monotonic() + first
+        self._work = work
+
+    def run(self, now: float) -> None:
+        """Do the work; a failure is noted and changes nothing else."""
+        self.next = now + self.every
+        try:
+            self._work()
+        except Exception:
+            logger.debug("a chore failed", exc_info=True)
+
+
+class Pump:
+    """Runs lanes and chores for one writer.
+
+    Parameters
+    ----------
+    journal
+        The writer's journal.
+    root
+        The store's folder.
+    sinks
+        URIs of the sinks.
+    interval, write_back_interval
+        Seconds between deliveries, and between write-backs of the journal.
+    chores
+        What else to do.
+    once
+        Work done step by step after the start: the gathering of provenance.
+    before_release
+        Called with an offset before the journal forgets what lies before it.
+    """
+
+    def __init__(
+        self,
+        journal: JournalWriter,
+        root: Path,
+        sinks: list[str],
+        *,
+        interval: float,
+        write_back_interval: float,
+        chores: list[Chore],
+        once: Iterator[object],
+        before_release: Callable[[int], None] = lambda offset: None,
+    ) -> None:
+        self._journal = journal
+        self._interval = interval
+        self._chores = [*chores, Chore(write_back_interval, self._keep, write_back_interval)]
+        self._once: Iterator[object] | None = once
+        self._before_release = before_release
+        self._hurry = threading.Event()
+        self._settled = threading.Event()
+        self._stop = threading.Event()
+        self._progress = threading.Condition()
+        self.lanes = [Lane(uri, root, journal, self._rest) for uri in sinks]
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._start(self._run, "trackkit-pump")
+
+    def _start(self, target: Callable[..., None], name: str, *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    # The pump's thread.
+
+    def _run(self) -> None:
+        inline = self._split_lanes()
+        next_delivery = 0.0
+        while not self._stop.is_set():
+            now = time.monotonic()
+            self._journal.keep_ahead()
+            if now >= next_delivery or self._hurry.is_set():
+                next_delivery = now + self._interval
+                self._deliver(inline)
+            for chore in self._chores:
+                if chore.next <= now and not self._stop.is_set():
+                    self._rest()
+                    chore.run(now)
+            self._gather()
+            if not self._stop.is_set():
+                due = min([next_delivery, *(chore.next for chore in self._chores)])
+                pause = max(0.0, due - time.monotonic())
+                self._journal.wake.wait(min(pause, 0.02) if self._hurry.is_set() or self._once else pause)
+        for lane in inline:
+            lane.close()
+
+    def _split_lanes(self) -> list[Lane]:
+        """The lanes this thread serves; each sink that may have to wait for a network gets a thread of its own."""
+        inline = []
+        for lane in self.lanes:
+            if self._is_local(lane):
+                inline.append(lane)
+            else:
+                self._start(self._serve, f"trackkit-{lane.uri.partition(':')[0]}", lane)
+        return inline
+
+    def _is_local(self, lane: Lane) -> bool:
+        try:
+            return len(self.lanes) == 1 and lane.sink().local
+        except Exception as error:
+            lane.refused = str(error)
+            logger.warning("trackkit: %s can't be used: %s", lane.uri, error)
+            return True
+
+    def _serve(self, lane: Lane) -> None:
+        while not self._stop.is_set():
+            self._deliver([lane])
+            with self._progress:
+                self._progress.wait(0.02 if self._hurry.is_set() else self._interval)
+        lane.close()
+
+    def _deliver(self, lanes: list[Lane]) -> None:
+        for lane in lanes:
+            if lane.due(time.monotonic()):
+                lane.deliver(hurry=self._hurry.is_set())
+        with self._progress:
+            self._progress.notify_all()
+
+    def _gather(self) -> None:
+        if self._once is None:
+            return
+        try:
+            next(self._once)
+            return
+        except StopIteration:
+            pass
+        except Exception:
+            logger.debug("gathering failed", exc_info=True)
+        self._once = None
+        self._settled.set()
+
+    def _rest(self) -> None:
+        """Give way to the training thread, and keep its pages ready."""
+        if self._hurry.is_set():
+            return
+        time.sleep(_REST_SECONDS)
+        if self._journal.wake.is_set() and threading.current_thread() is self._threads[0]:
+            self._journal.keep_ahead()
+
+    def _keep(self) -> None:
+        self._journal.write_back()
+        self._journal.restore()
+        self._release()
+
+    def _release(self) -> None:
+        acknowledged = min((lane.acknowledged for lane in self.lanes), default=0)
+        if acknowledged < self._journal.smallest_release:
+            return
+        for lane in self.lanes:
+            lane.settle()
+        acknowledged = min((lane.acknowledged for lane in self.lanes), default=0)
+        self._before_release(acknowledged)
+        self.note_offsets()
+        self._journal.release(acknowledged)
+
+    def note_offsets(self) -> None:
+        """Write down what each sink has, for whoever may have to finish the work."""
+        try:
+            write_sinks(self._journal.folder, {lane.uri: lane.acknowledged for lane in self.lanes})
+        except OSError:
+            logger.debug("the sinks' offsets could not be noted", exc_info=True)
+
+    # The caller's thread.
+
+    def settle(self, timeout: float) -> None:
+        """Wait until what the run gathers by itself is in the journal."""
+        self._hurry.set()
+        self._journal.wake.set()
+        self._settled.wait(timeout)
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until every sink has everything; whether that came about.
+
+        A journal with no sink is never drained.
+        """
+        self._hurry.set()
+        deadline = time.monotonic() + timeout
+        with self._progress:
+            while not all(lane.done for lane in self.lanes):
+                left = deadline - time.monotonic()
+                if left <= 0 or not any(thread.is_alive() for thread in self._threads):
+                    break
+                self._journal.wake.set()
+                self._progress.notify_all()
+                self._progress.wait(min(left, 0.05))
+        return bool(self.lanes) and all(lane.done and not lane.refused for lane in self.lanes)
+
+    def stop(self, timeout: float) -> None:
+        """End the threads; one that hangs in a sink is left behind."""
+        self._stop.set()
+        self._journal.wake.set()
+        with self._progress:
+            self._progress.notify_all()
+        for thread in self._threads:
+            thread.join(timeout)

@@ -1,0 +1,553 @@
+"""The run: what a training process talks to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from trackkit.core import lifecycle, records
+from trackkit.core.config import Config
+from trackkit.core.journal import Frames
+from trackkit.core.recorder import Recorder
+from trackkit.core.settings import Settings
+from trackkit.core.sink import Known
+from trackkit.core.summary_view import RunSummary
+from trackkit.core.values import check_key
+from trackkit.core.writer import MIB, JournalWriter, new_writer_id
+
+if TYPE_CHECKING:
+    from trackkit.core.capture import Capture
+    from trackkit.core.pump import Pump
+    from trackkit.core.redaction import Redactor
+
+State = Literal["running", "finished", "failed", "killed"]
+Level = Literal["info", "warning", "error"]
+_RULES = ("last", "min", "max", "mean", "first", "best", "none")
+_SETTLE_SECONDS = 10.0
+
+
+class Run:
+    """One run being recorded; made by `trackkit.init`.
+
+    Everything said to a run is in its journal when the call returns; a background thread brings it to the sinks.
+    A run is a context manager: leaving it finishes it, by an exception as failed.
+
+    Parameters
+    ----------
+    identity
+        Id, project, name, group, job type, tags and notes, as the run's first record.
+    settings
+        The settings in force.
+    known
+        What the target knows of the run, if it is resumed.
+
+    Examples
+    --------
+    >>> import trackkit
+    >>> with trackkit.init(project="digits", config={"lr": 0.1}) as run:
+    ...     for step in range(3):
+    ...         run.log({"loss": 1 / (step + 1)})
+    """
+
+    def __init__(self, identity: records.Start, settings: Settings, known: Known | None = None) -> None:
+        self.settings = settings
+        self.id = identity.run
+        self.project = identity.project
+        self.group = identity.group
+        self.job_type = identity.job_type
+        self.resumed = known is not None
+        self.dir = Path(settings.dir).absolute()
+        self._identity = identity
+        self._name = identity.name
+        self._tags = list(identity.tags)
+        self._notes = identity.notes
+        self._state: State = "running"
+        self._ending: tuple[State, int, str] | None = None
+        self._finish_lock = threading.RLock()
+        self._offline = settings.mode == "offline"
+        self._sinks = [] if self._offline else list(settings.sink)
+        self._in_child = False
+        self._journal = self._open_journal(identity)
+        last_step = known.last_step if known is not None else None
+        self._recorder = Recorder(self._journal.append, 0 if last_step is None else last_step + 1)
+        identity.time = self._recorder.now()
+        self._record(identity)
+        self._redactor = _redactor(settings)
+        self._after: list[Callable[[Run], None]] = []
+        self.config = Config(self._config_changed)
+        self.summary = RunSummary(
+            self._journal.read, lambda values, removed: self._record(records.Summary(self._now(), values, removed))
+        )
+        if known is not None:
+            self.config.restore(known.config)
+            self.summary.restore(known.summary)
+        self.log = self._recorder.log  # type: ignore[method-assign]  # saves a call of 70 ns; documented below
+        self._capture: Capture | None = None
+        self._pump: Pump | None = None
+        self._start_pump(capture=True)
+        lifecycle.track(self, signals=settings.signals)
+
+    def _open_journal(self, identity: records.Start) -> JournalWriter:
+        return JournalWriter(
+            self.dir,
+            identity.run,
+            new_writer_id(),
+            sinks=self._sinks,
+            segment_bytes=self.settings.segment_mb * MIB,
+            memory_bytes=self.settings.memory_mb * MIB,
+            warn=_warn,
+        )
+
+    def _start_pump(self, *, capture: bool) -> None:
+        from trackkit.core.capture import Capture
+        from trackkit.core.pump import Chore, Pump
+
+        self._capture = Capture(self._record, self._now, self.settings, self.dir, self._redactor) if capture else None
+        self._pump = Pump(
+            self._journal,
+            self.dir,
+            self._sinks,
+            interval=self.settings.interval,
+            write_back_interval=self.settings.write_back_interval,
+            chores=[
+                Chore(5.0, self._recorder.follow_clock, 5.0),
+                *(self._capture.chores() if self._capture is not None else []),
+            ],
+            once=self._capture.provenance() if self._capture is not None else iter(()),
+            before_release=lambda offset: self.summary.catch_up(),
+        )
+        try:
+            self._pump.start()
+        except RuntimeError:  # the interpreter is shutting down; the journal is enough
+            self._pump = None
+        if self._capture is not None:
+            self._capture.start()
+
+    # What a script says.
+
+    def log(self, values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        """Record the values of one step.
+
+        Parameters
+        ----------
+        values
+            Numbers or text by key: Python's and NumPy's numbers and bools, `Decimal`, `Fraction`, arrays of one
+            element of any library. Nested dicts are flattened, their keys joined by ".". NaN and infinities are
+            values like any other.
+        step
+            The step, any 64-bit integer, in any order, repeated or not. Without it the run counts.
+        commit
+            False gathers the values, to be recorded with the next call at the same step.
+
+        Raises
+        ------
+        TypeError
+            If `values` is no dict, a key no string, or a value neither number nor text.
+        ValueError
+            If a key is empty or longer than 1,024 characters, text larger than 10 MiB, or the step too large.
+
+        Examples
+        --------
+        >>> run.log({"loss": 0.3, "val": {"accuracy": 0.9}})  # doctest: +SKIP
+        """
+        self._recorder.log(values, step, commit)
+
+    def define_metric(
+        self,
+        name: str,
+        step_metric: str | None = None,
+        summary: str | Sequence[str] | None = None,
+        goal: str | None = None,
+        hidden: bool = False,
+        **compatible: Any,
+    ) -> None:
+        """Say how the metrics that match a glob are read and summarised.
+
+        Parameters
+        ----------
+        name
+            A key, or a glob such as `val/*`.
+        step_metric
+            The metric to draw them over.
+        summary
+            One or several of last, min, max, mean, first, best, none, as a sequence or separated by commas.
+        goal
+            `minimize` or `maximize`: what `best` means.
+        hidden
+            Keep them out of automatic charts.
+        **compatible
+            `step_sync` and `overwrite` are accepted for scripts written for W&B.
+
+        Raises
+        ------
+        ValueError
+            If a rule or goal is unknown.
+        """
+        check_key(name)
+        unknown_arguments = set(compatible) - {"step_sync", "overwrite"}
+        if unknown_arguments:
+            raise TypeError(f"define_metric() has no parameter {sorted(unknown_arguments)[0]!r}")
+        rules = _rules(summary)
+        goal = {"min": "minimize", "max": "maximize"}.get(goal or "", goal)
+        if goal not in (None, "minimize", "maximize"):
+            raise ValueError(f"goal must be 'minimize' or 'maximize', not {goal!r}")
+        record = records.Define(self._now(), name, step_metric, rules, goal, bool(hidden))
+        self.summary.define(record)
+        self._record(record)
+
+    def alert(self, title: str, text: str = "", level: Level = "info") -> None:
+        """Leave a message for people on the run.
+
+        Raises
+        ------
+        ValueError
+            If the level is none of info, warning, error.
+        """
+        name = str(getattr(level, "value", level)).lower()
+        name = "warning" if name == "warn" else name  # W&B's word
+        if name not in ("info", "warning", "error"):
+            raise ValueError(f"an alert's level is 'info', 'warning' or 'error', not {level!r}")
+        self._record(records.Alert(self._now(), name, str(title), str(text)))
+
+    def log_code(
+        self,
+        root: str | os.PathLike[str] = ".",
+        include: Callable[[str], bool] | Sequence[str] | None = None,
+        exclude: Callable[[str], bool] | Sequence[str] | None = None,
+    ) -> list[str]:
+        """Keep the source files under a folder.
+
+        Parameters
+        ----------
+        root
+            The folder.
+        include, exclude
+            Globs, or functions of a path, that choose files; by default sources and configuration that git does
+            not ignore.
+
+        Returns
+        -------
+        list of str
+            The paths kept, relative to `root`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder.
+        """
+        folder = Path(root)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"log_code() found no folder {str(folder)!r}")
+        assert self._capture is not None
+        return self._capture.log_code(folder, include, exclude)
+
+    @property
+    def step(self) -> int:
+        """The step the next `log` without one will have."""
+        return self._recorder.next_step
+
+    @property
+    def state(self) -> State:
+        """`running`, or how the run ended."""
+        return self._state
+
+    @property
+    def name(self) -> str:
+        """The run's name for people."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = str(name)
+        self._record(records.Describe(self._now(), name=self._name))
+
+    @property
+    def notes(self) -> str:
+        """What people should know about the run."""
+        return self._notes
+
+    @notes.setter
+    def notes(self, notes: str) -> None:
+        self._notes = str(notes)
+        self._record(records.Describe(self._now(), notes=self._notes))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Labels to find the run by; set them with `run.tags += ("baseline",)`."""
+        return tuple(self._tags)
+
+    @tags.setter
+    def tags(self, tags: Sequence[str]) -> None:
+        self._tags = check_tags(tags)
+        self._record(records.Describe(self._now(), tags=self._tags))
+
+    @property
+    def path(self) -> str:
+        """`project/id`, by which the run is found again."""
+        return f"{self.project}/{self.id}"
+
+    # How it ends.
+
+    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
+        """End the run and wait, at most `settings.finish_timeout` seconds, until the sinks have everything.
+
+        What they don't have by then stays in the journal; a warning says how much and how to send it. A second
+        call does nothing.
+
+        Parameters
+        ----------
+        exit_code
+            0 means finished, anything else failed.
+        quiet
+            Print nothing.
+        """
+        with self._finish_lock:
+            if self._state != "running":
+                return
+            if exit_code is not None:
+                state: State = "finished" if exit_code == 0 else "failed"
+                self._ending = (state, int(exit_code), self._ending[2] if self._ending else "")
+            state, code, error = self._ending or ("finished", 0, "")
+            self._state = state
+        lifecycle.untrack(self)
+        if self._in_child and self._pump is None:
+            return  # a forked child that never logged
+        self._recorder.commit()
+        if self._capture is not None:
+            self._capture.stop()
+        if self._pump is not None:
+            self._pump.settle(_SETTLE_SECONDS)
+        self._record(records.Finish(self._now(), state, code, error, self.accounting()))
+        self.log = _refuse_log  # type: ignore[method-assign]
+        self._deliver_rest()
+
+    def _deliver_rest(self) -> None:
+        drained = False
+        try:
+            if self._pump is not None:
+                drained = self._pump.drain(self.settings.finish_timeout)
+        finally:
+            if self._pump is not None:
+                if drained:
+                    for lane in self._pump.lanes:
+                        lane.settle()
+                self._pump.stop(1.0)
+                if not drained and self._sinks:
+                    self._pump.note_offsets()
+            self.summary.catch_up()
+            lost = self._journal.close(acknowledged=drained)
+            self._report(drained, lost)
+            for call in self._after:
+                call(self)
+
+    def _report(self, drained: bool, lost: int) -> None:
+        if lost or self._journal.dropped:
+            _warn(f"{lost:,} bytes and {self._journal.dropped:,} records of {self.path} could be kept nowhere")
+        elif not drained and self._sinks and not self._in_child:
+            _warn(
+                f"{self._remaining():,} bytes of {self.path} are not delivered yet; they are safe in the journal: "
+                f"trackkit sync {self._journal.folder.parent}"
+            )
+
+    def _remaining(self) -> int:
+        lanes = self._pump.lanes if self._pump is not None else []
+        return self._journal.end - min((lane.acknowledged for lane in lanes), default=0)
+
+    def end(self, state: State, exit_code: int, error: str) -> None:
+        """Remember how the process ends; `finish` records it."""
+        self._ending = (state, exit_code, error)
+
+    def accounting(self) -> dict[str, float]:
+        """What tracking has cost so far.
+
+        Returns
+        -------
+        dict
+            calls: records appended; call_microseconds: mean time of a sampled `log` on the caller's thread;
+            journal_bytes; waiting_bytes: not delivered yet; retries; dropped: records lost.
+        """
+        recorder, lanes = self._recorder, self._pump.lanes if self._pump is not None else []
+        return {
+            "calls": float(self._journal.appended),
+            "call_microseconds": recorder.timed_nanoseconds / max(1, recorder.timed_calls) / 1000,
+            "journal_bytes": float(self._journal.end),
+            "waiting_bytes": float(self._remaining()) if lanes else 0.0,
+            "retries": float(sum(lane.retries for lane in lanes)),
+            "dropped": float(self._journal.dropped),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._ending = lifecycle.describe_exception(kind, error, trace)  # type: ignore[assignment]
+        self.finish()
+
+    def __repr__(self) -> str:
+        return f"<trackkit run {self.path} {self.name!r} {self._state}>"
+
+    def on_finished(self, call: Callable[[Run], None]) -> None:
+        """Have something called once the run is finished."""
+        self._after.append(call)
+
+    # Underneath.
+
+    def _config_changed(self, values: dict[str, records.Json], removed: list[str]) -> None:
+        clean = values if self._redactor is None else self._redactor.config(values)
+        self._record(records.Config(self._now(), clean, removed))
+
+    def _now(self) -> float:
+        return self._recorder.now()
+
+    def _record(self, record: records.AnyRecord) -> None:
+        self._recorder.append(records.encode(record))
+
+    def after_fork_in_child(self) -> None:
+        """In a forked child: the parent goes on with its journal; ours is made when something is first said."""
+        journal = self._journal
+        self._in_child = True
+        self._pump = None
+        self._finish_lock = threading.RLock()
+        self._ending = None
+        if self._capture is not None:
+            self._capture.after_fork_in_child()
+            self._capture = None
+        first = threading.Lock()
+
+        def append_first(payload: bytes) -> None:
+            with first:
+                if self._journal is journal:
+                    self._become_child_writer()
+            self._journal.append(payload)
+
+        self.summary.restart(lambda offset: Frames(offset))
+        self._recorder.restart(append_first)
+        self.log = self._recorder.log  # type: ignore[method-assign]
+        journal.abandon()
+
+    def _become_child_writer(self) -> None:
+        identity = records.Start(
+            self._now(),
+            self.id,
+            self.project,
+            self._name,
+            self.group,
+            self.job_type,
+            list(self._tags),
+            self._notes,
+            role="child",
+            label=f"fork of {os.getppid()}",
+            host=self._identity.host,
+            pid=os.getpid(),
+            version=self._identity.version,
+        )
+        journal = self._open_journal(identity)
+        journal.append(records.encode(identity))
+        self._journal = journal
+        self._recorder.restart(journal.append)
+        self.summary.restart(journal.read)
+        self._start_pump(capture=False)
+        _finish_with_multiprocessing(self)
+
+
+def _finish_with_multiprocessing(run: Run) -> None:
+    """A child of multiprocessing leaves by os._exit, after its finalizers but without atexit."""
+    if "multiprocessing.util" in sys.modules:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, run.finish, exitpriority=0)
+
+
+def _redactor(settings: Settings) -> Redactor | None:
+    if not settings.redact:
+        return None
+    from trackkit.core.redaction import DEFAULT_PATTERNS, Redactor
+
+    return Redactor([*DEFAULT_PATTERNS, *settings.redact_patterns])
+
+
+def _refuse_log(values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+    raise RuntimeError("this run is finished; call trackkit.init() to start another")
+
+
+def _rules(summary: str | Sequence[str] | None) -> list[str] | None:
+    if summary is None:
+        return None
+    rules = [part.strip() for part in summary.split(",")] if isinstance(summary, str) else list(summary)
+    for rule in rules:
+        if rule not in _RULES:
+            raise ValueError(f"a summary rule is one of {', '.join(_RULES)}, not {rule!r}")
+    return rules
+
+
+def check_tags(tags: Sequence[str]) -> list[str]:
+    """The tags, each once, in order.
+
+    Raises
+    ------
+    TypeError
+        If one is no string.
+    """
+    found = [tags] if isinstance(tags, str) else list(tags)
+    for tag in found:
+        if not isinstance(tag, str):
+            raise TypeError(f"a tag must be a string, not {type(tag).__name__}: {tag!r}")
+    return list(dict.fromkeys(found))
+
+
+def _warn(message: str) -> None:
+    with contextlib.suppress(Exception):
+        warnings.warn(f"trackkit: {message}", RuntimeWarning, stacklevel=3)
+
+
+class DisabledRun(Run):
+    """A run that records nothing: `mode="disabled"`. Config and summary work within the process."""
+
+    def __init__(self, identity: records.Start, settings: Settings) -> None:
+        self.settings = settings
+        self.id, self.project = identity.run, identity.project
+        self.group, self.job_type = identity.group, identity.job_type
+        self.resumed = False
+        self.dir = Path(settings.dir).absolute()
+        self._name, self._tags, self._notes = identity.name, list(identity.tags), identity.notes
+        self._state = "running"
+        self.config = Config()
+        self.summary = RunSummary(lambda offset: Frames(offset))
+        self._started = time.time()
+
+    def log(self, values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        """Do nothing."""
+
+    def log_code(self, *arguments: Any, **named: Any) -> list[str]:
+        """Do nothing."""
+        return []
+
+    @property
+    def step(self) -> int:
+        return 0
+
+    def accounting(self) -> dict[str, float]:
+        return {}
+
+    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
+        self._state = "finished" if not exit_code else "failed"
+
+    def end(self, state: State, exit_code: int, error: str) -> None: ...
+
+    def after_fork_in_child(self) -> None: ...
+
+    def _now(self) -> float:
+        return time.time()
+
+    def _record(self, record: records.AnyRecord) -> None: ...

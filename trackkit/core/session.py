@@ -1,0 +1,377 @@
+"""`trackkit.init` and the current run, which the module's own functions act on."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from trackkit.core import records
+from trackkit.core.run import DisabledRun, Run, check_tags
+from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, Settings, load
+from trackkit.core.sink import Known, find_factory
+from trackkit.version import __version__
+
+Resume = Literal["never", "allow", "must", "auto"]
+Mode = Literal["online", "offline", "disabled"]
+_RESUMES = ("never", "allow", "must", "auto")
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+_IGNORED = {
+    "entity", "save_code", "anonymous", "force", "sync_tensorboard", "monitor_gym", "magic", "config_exclude_keys",
+    "config_include_keys", "allow_val_change", "tensorboard",
+}  # fmt: skip
+
+_current: Run | None = None
+_lock = threading.RLock()
+
+
+def init(
+    project: str | None = None,
+    name: str | None = None,
+    id: str | None = None,
+    config: Any = None,
+    tags: Sequence[str] | None = None,
+    notes: str | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
+    sink: str | Sequence[str] | None = None,
+    resume: Resume | bool | None = None,
+    mode: Mode | None = None,
+    dir: str | os.PathLike[str] | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
+    reinit: bool | str | None = None,
+    **compatible: Any,
+) -> Run:
+    """Start a run, or join or resume one, and make it the current run.
+
+    Parameters
+    ----------
+    project
+        The project it belongs to; by default `default`.
+    name
+        A name for people; by default the run's id.
+    id
+        The run's id, unique in the store: letters, digits, `_`, `.` and `-`. Made up if not given.
+    config
+        What the run was set up with: whatever `run.config.update` takes.
+    tags, notes, group, job_type
+        To find the run again.
+    sink
+        Where its records go: URIs such as `sqlite:///runs.db`, or a list of them. By default the SQLite file
+        in `dir`.
+    resume
+        `never`: an `id` that exists is an error; `allow`: continue it if it exists; `must`: it has to exist; `auto`:
+        continue the last run of this project in `dir` that was started with `auto` and did not finish.
+        By default `never`, and `allow` where `TRACKKIT_RUN_ID` names the run. Processes that join a run
+        at the same time each write their own part of it.
+    mode
+        `online`; `offline` keeps the journal alone, for `trackkit sync`; `disabled` records nothing.
+    dir
+        The store's folder, `.trackkit` by default; made if it does not exist.
+    settings
+        Further settings by name, see `Settings`.
+    reinit
+        What to do if a run is going on in this process: `return_previous` (the default) returns it,
+        `finish_previous` (or True) finishes it first, `create_new` starts another beside it.
+    **compatible
+        Parameters of W&B's `init` that have no meaning here are accepted and ignored.
+
+    Raises
+    ------
+    ValueError
+        If a setting, mode, resume or id is not valid, or the id exists and `resume` is `never`, or does
+        not and it is `must`.
+    TypeError
+        If `config` or `tags` is of the wrong type, or a parameter is unknown.
+
+    Examples
+    --------
+    >>> run = init(project="digits", config={"lr": 0.1})  # doctest: +SKIP
+    >>> run.log({"loss": 0.5})  # doctest: +SKIP
+    >>> run.finish()  # doctest: +SKIP
+    """
+    for argument in compatible:
+        if argument not in _IGNORED:
+            raise TypeError(f"init() has no parameter {argument!r}")
+    given = {
+        "project": project, "name": name, "run_id": id, "notes": notes, "group": group, "job_type": job_type,
+        "resume": _resume_word(resume), "mode": mode, "dir": None if dir is None else os.fspath(dir),
+        "tags": None if tags is None else check_tags(tags),
+        "sink": [sink] if isinstance(sink, str) else None if sink is None else list(sink),
+    }  # fmt: skip
+    chosen = load({**_as_dict(settings), **{key: value for key, value in given.items() if value is not None}})
+    _check(chosen)
+    with _lock:
+        previous = _previous(reinit)
+        if previous is not None:
+            return previous
+        run = _start(chosen, id_given=id is not None)
+        global _current
+        _current = run
+    if config is not None:
+        run.config.update(config)
+    _announce(run)
+    return run
+
+
+def _resume_word(resume: Resume | bool | None) -> str | None:
+    if isinstance(resume, bool):  # as W&B takes it
+        return "auto" if resume else None
+    return resume
+
+
+def _as_dict(settings: Settings | Mapping[str, Any] | None) -> dict[str, Any]:
+    if isinstance(settings, Settings):
+        defaults = Settings()
+        names = Settings.__struct_fields__
+        return {key: getattr(settings, key) for key in names if getattr(settings, key) != getattr(defaults, key)}
+    return dict(settings or {})
+
+
+def _check(settings: Settings) -> None:
+    if settings.mode not in ("online", "offline", "disabled"):
+        raise ValueError(f"mode must be 'online', 'offline' or 'disabled', not {settings.mode!r}")
+    if settings.resume and settings.resume not in _RESUMES:
+        raise ValueError(f"resume must be one of {', '.join(_RESUMES)}, not {settings.resume!r}")
+    if settings.run_id and not _ID.fullmatch(settings.run_id):
+        raise ValueError(
+            f"{settings.run_id!r} can't be a run's id: use up to 128 letters, digits, '_', '.' and '-', "
+            "beginning with a letter, a digit or '_'"
+        )
+    if len(settings.project) > 128 or "/" in settings.project or "\0" in settings.project:
+        raise ValueError(f"{settings.project!r} can't be a project's name: up to 128 characters, without '/'")
+    if settings.console not in ("wrap", "raw", "redirect", "off"):
+        raise ValueError(f"console must be 'wrap', 'raw', 'redirect' or 'off', not {settings.console!r}")
+    if OFFLINE_SINK in settings.sink:
+        settings.mode = "offline" if settings.mode == "online" else settings.mode
+        settings.sink = []
+    elif not settings.sink:
+        settings.sink = [DEFAULT_SINK]
+    if settings.mode == "online":
+        for uri in settings.sink:
+            if uri != DEFAULT_SINK:
+                find_factory(uri)
+
+
+def _previous(reinit: bool | str | None) -> Run | None:
+    """The run to return instead of a new one, after doing what `reinit` says."""
+    running = current()
+    word = {None: "return_previous", "default": "return_previous", True: "finish_previous", False: "return_previous"}
+    how = word.get(reinit, reinit)
+    if how not in ("return_previous", "finish_previous", "create_new"):
+        raise ValueError(f"reinit must be 'return_previous', 'finish_previous' or 'create_new', not {reinit!r}")
+    if running is None or how == "create_new":
+        return None
+    if how == "finish_previous":
+        running.finish()
+        return None
+    warnings.warn(
+        f"trackkit: {running.path} is still running, so init() returns it; finish it first, or pass "
+        "reinit='finish_previous' or 'create_new'",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return running
+
+
+def _start(settings: Settings, *, id_given: bool) -> Run:
+    from_environment = bool(settings.run_id) and not id_given
+    resume = settings.resume or ("allow" if from_environment else "never")
+    marker = _AutoMarker(settings)
+    run_id = settings.run_id or (marker.read() if resume == "auto" else "") or new_run_id()
+    if settings.mode == "disabled":
+        return DisabledRun(_identity(settings, run_id, None), settings)
+    known = None
+    if settings.run_id or run_id == marker.read():
+        known = _lookup(settings, run_id)
+    if known is not None and resume == "never":
+        raise ValueError(f"run {run_id!r} exists in {settings.dir}; pass resume='allow' to continue it")
+    if known is None and resume == "must":
+        raise ValueError(f"resume='must', but {', '.join(settings.sink)} in {settings.dir} knows no run {run_id!r}")
+    if resume == "auto":
+        marker.write(run_id)
+    run = Run(_identity(settings, run_id, known), settings, known)
+    if resume == "auto":
+        run.on_finished(marker.clear)
+    return run
+
+
+def _identity(settings: Settings, run_id: str, known: Known | None) -> records.Start:
+    return records.Start(
+        time=time.time(),
+        run=run_id,
+        project=settings.project or (known.project if known else "default"),
+        name=settings.name or (known.name if known else run_id),
+        group=settings.group or (known.group if known else ""),
+        job_type=settings.job_type or (known.job_type if known else ""),
+        tags=list(dict.fromkeys([*(known.tags if known else []), *settings.tags])),
+        notes=settings.notes or (known.notes if known else ""),
+        label=settings.label or _rank_label(),
+        host=_host(),
+        pid=os.getpid(),
+        version=__version__,
+    )
+
+
+def _lookup(settings: Settings, run_id: str) -> Known | None:
+    """What the first sink that can tell knows of a run; None if none can."""
+    if settings.mode != "online":
+        return None
+    for uri in settings.sink:
+        sink = find_factory(uri)(uri, Path(settings.dir).absolute())
+        lookup: Callable[[str], Known | None] | None = getattr(sink, "lookup", None)
+        if lookup is None:
+            continue
+        try:
+            return lookup(run_id)
+        except Exception as error:
+            warnings.warn(f"trackkit: {uri} could not be asked for run {run_id}: {error}", RuntimeWarning, stacklevel=4)
+        finally:
+            sink.close()
+    return None
+
+
+class _AutoMarker:
+    """The file that names the run `resume="auto"` continues: written at the start, removed at a good end."""
+
+    def __init__(self, settings: Settings) -> None:
+        project = re.sub(r"[^A-Za-z0-9_.-]", "_", settings.project or "default")
+        self._path = Path(settings.dir) / "resume" / project
+
+    def read(self) -> str:
+        try:
+            found = self._path.read_text().strip()
+        except OSError:
+            return ""
+        return found if _ID.fullmatch(found) else ""
+
+    def write(self, run_id: str) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(run_id)
+        except OSError as error:
+            warnings.warn(f"trackkit: resume='auto' can't be noted: {error}", RuntimeWarning, stacklevel=5)
+
+    def clear(self, run: Run) -> None:
+        if run.state == "finished" and self.read() == run.id:
+            self._path.unlink(missing_ok=True)
+
+
+def new_run_id() -> str:
+    """Ten random letters and digits."""
+    number = int.from_bytes(os.urandom(16))
+    return "".join(_ALPHABET[number // 36**place % 36] for place in range(10))
+
+
+def _rank_label() -> str:
+    for variable in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"):
+        if os.environ.get(variable, "").isdigit():
+            return f"rank {os.environ[variable]}"
+    return ""
+
+
+def _host() -> str:
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+
+
+def _announce(run: Run) -> None:
+    if run.settings.quiet or isinstance(run, DisabledRun):
+        return
+    what = "resumes" if run.resumed else "is recorded"
+    where = os.path.relpath(run.dir) if run.dir.is_relative_to(Path.cwd()) else str(run.dir)
+    mode = "" if run.settings.mode == "online" else ", offline: send it later with `trackkit sync`"
+    print(f"trackkit: run {run.path} {what} in {where}{mode}", file=sys.stderr)
+
+
+def current() -> Run | None:
+    """The run the module's functions act on: the last one started that still goes on."""
+    run = _current
+    return run if run is not None and run.state == "running" else None
+
+
+def _required() -> Run:
+    run = current()
+    if run is None:
+        _no_run()
+    return run
+
+
+def _no_run() -> NoReturn:
+    raise RuntimeError("no run is going on in this process; call trackkit.init() first")
+
+
+def log(values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+    """`Run.log` of the current run."""
+    _required().log(values, step, commit)
+
+
+def define_metric(name: str, *arguments: Any, **named: Any) -> None:
+    """`Run.define_metric` of the current run."""
+    _required().define_metric(name, *arguments, **named)
+
+
+def alert(title: str, text: str = "", level: Any = "info") -> None:
+    """`Run.alert` of the current run."""
+    _required().alert(title, text, level)
+
+
+def log_code(*arguments: Any, **named: Any) -> list[str]:
+    """`Run.log_code` of the current run."""
+    return _required().log_code(*arguments, **named)
+
+
+def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
+    """Finish the current run, if there is one."""
+    run = current()
+    if run is not None:
+        run.finish(exit_code, quiet)
+
+
+class CurrentEntries:
+    """`trackkit.config` or `trackkit.summary`: that of whichever run is current when it is used."""
+
+    def __init__(self, name: str) -> None:
+        object.__setattr__(self, "_name", name)
+
+    def _target(self) -> Any:
+        return getattr(_required(), object.__getattribute__(self, "_name"))
+
+    def __getattr__(self, key: str) -> Any:
+        return getattr(self._target(), key)
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        setattr(self._target(), key, value)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._target()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._target()[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._target()[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._target()
+
+    def __iter__(self) -> Any:
+        return iter(self._target())
+
+    def __len__(self) -> int:
+        return len(self._target())
+
+    def __repr__(self) -> str:
+        run = current()
+        name = object.__getattribute__(self, "_name")
+        return f"<trackkit.{name}: no run>" if run is None else repr(getattr(run, name))
+
+
+config = CurrentEntries("config")
+summary = CurrentEntries("summary")

@@ -1,0 +1,3 @@
+"""The version of trackkit."""
+
+__version__ = "0.1.0"
