@@ -100,9 +100,10 @@ def column_type(values: Sequence[Any]) -> type:
 
 
 def history_rows(run: Run, keys: Sequence[str] | None) -> tuple[Columns, Rows]:
-    """A row per step, with every metric that was logged at it."""
-    columns: Columns = {"step": int, "time": float}
-    columns |= dict.fromkeys(keys or run.keys(), float)
+    """A row per step, with the metrics and texts that were logged at it."""
+    columns: Columns = {"_step": int, "_timestamp": float, "_runtime": float}
+    columns |= dict.fromkeys((key for key in run.keys() if keys is None or key in keys), float)
+    columns |= dict.fromkeys((key for key in run.keys("text") if keys is None or key in keys), str)
     return columns, run.scan_history(keys)
 
 
@@ -150,7 +151,7 @@ def write_parquet(path: Path, columns: Columns, rows: Rows) -> int:
 
 def as_type(value: Any, kind: type) -> Any:
     """A value as its column holds it; None stays a missing value."""
-    return value if value is None or isinstance(value, kind) else kind(value)
+    return value if value is None or isinstance(value, kind) else kind(output.plain(value))
 
 
 def require_pyarrow() -> None:

@@ -13,9 +13,9 @@ from click.shell_completion import CompletionItem
 
 from trackkit.core.settings import load
 
+DATABASE = "trackkit.db"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-DATABASE = "trackkit.db"
 COMPLETIONS = 50
 
 
@@ -49,7 +49,7 @@ def runs_argument(function: Function) -> Function:
 
 
 def store_folder(location: str | None) -> Path:
-    """The folder of the store that `--dir` or the settings name.
+    """The folder of the store that `--dir` or the settings name, which may have journals alone.
 
     Raises
     ------
@@ -57,32 +57,18 @@ def store_folder(location: str | None) -> Path:
         If there is no store.
     """
     path = Path(location or load().dir)
-    folder = path if path.is_dir() else path.parent
-    if not path.exists() or not ((folder / DATABASE).is_file() or (folder / "journals").is_dir()):
+    folder = path.parent if path.is_file() else path
+    if not ((folder / DATABASE).is_file() or (folder / "journals").is_dir()):
         raise click.ClickException(f"there is no store at {path}; name its folder with --dir or TRACKKIT_DIR")
     return folder
-
-
-def store_database(location: str | None) -> Path:
-    """The database file of the store that `--dir` or the settings name.
-
-    Raises
-    ------
-    click.ClickException
-        If there is none.
-    """
-    path = Path(location or load().dir)
-    database = path / DATABASE if path.is_dir() else path
-    if not database.is_file():
-        raise click.ClickException(f"there is no database at {database}; name the store's folder with --dir")
-    return database
 
 
 def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of runs that start as typed, newest first; a run's name is its description."""
     # Whatever is wrong with the store, a Tab key prints nothing.
     with contextlib.suppress(click.ClickException, sqlite3.Error, OSError, ValueError):
-        database = store_database(ctx.params.get("location"))
+        path = Path(ctx.params.get("location") or load().dir)
+        database = path if path.is_file() else path / DATABASE
         project, slash, start = incomplete.rpartition("/")
         sql = (
             "select id, name from runs where substr(id, 1, ?) = ? and (? = '' or project = ?) "

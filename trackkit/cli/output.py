@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import itertools
 import json
 import math
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,7 +38,10 @@ def json_line(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it; NaN and the infinities, which it has no numbers for, become strings."""
+    """A value as JSON can hold it; NaN and the infinities, which it has no numbers for, become strings.
+
+    Times become ISO 8601, bytes hex digits.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if isinstance(value, dict):
@@ -47,6 +50,8 @@ def plain(value: Any) -> Any:
         return [plain(entry) for entry in value]
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
     if hasattr(value, "item"):  # NumPy's scalars
         return plain(value.item())
     return value
@@ -96,14 +101,14 @@ def duration(seconds: float | None) -> str:
     return f"{whole}s"
 
 
-def age(moment: float) -> str:
-    """How long ago a time in seconds since the epoch was."""
-    return f"{duration(time.time() - moment)} ago"
+def age(moment: datetime.datetime) -> str:
+    """How long ago a time was."""
+    return f"{duration((datetime.datetime.now(datetime.UTC) - moment).total_seconds())} ago"
 
 
-def moment(seconds: float) -> str:
-    """A time in seconds since the epoch, in the reader's time zone."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+def local(moment: datetime.datetime) -> str:
+    """A time in the reader's time zone, to the second."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def size(count: float) -> str:

@@ -23,7 +23,7 @@ def row(run: Run) -> dict[str, Any]:
         "group": run.group,
         "job_type": run.job_type,
         "notes": run.notes,
-        "tags": list(run.tags),
+        "tags": run.tags,
         "created": run.created,
         "updated": run.updated,
         "ended": run.ended,

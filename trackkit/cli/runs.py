@@ -85,11 +85,16 @@ def list_projects(api: Api, as_json: bool) -> None:
     """Print the projects of a store."""
     projects = api.projects()
     if as_json:
-        output.print_json([{"name": each.name, "runs": each.runs, "updated": each.updated} for each in projects])
+        output.print_json(
+            [
+                {"name": each.name, "runs": each.count, "running": each.running, "updated": each.updated}
+                for each in projects
+            ]
+        )
         return
-    table = output.table("project", "runs", "last activity", right=("runs",))
+    table = output.table("project", "runs", "running", "last activity", right=("runs", "running"))
     for each in projects:
-        table.add_row(each.name, str(each.runs), output.age(each.updated))
+        table.add_row(each.name, str(each.count), str(each.running), output.age(each.updated))
     output.console().print(table)
 
 

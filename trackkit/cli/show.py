@@ -71,7 +71,10 @@ def page(run: Run) -> dict[str, Any]:
             for key, series in ((key, run.series(key)) for key in run.keys())
         ],
         "files": [{"path": file.path, "kind": file.kind, "size": file.size} for file in run.files()],
-        "alerts": list(run.alerts()),
+        "alerts": [
+            {"time": alert.time, "level": alert.level, "title": alert.title, "text": alert.text}
+            for alert in run.alerts()
+        ],
         "accounting": run.accounting,
     }
 
@@ -79,7 +82,7 @@ def page(run: Run) -> dict[str, Any]:
 def print_head(console: Console, run: Run) -> None:
     """Print who the run is, how it stands, and where it came from."""
     console.print(f"[bold]{run.name}[/]  {run.project}/{run.id}  {output.state(run.state)}", end="")
-    console.print(f"  {output.moment(run.created)}, {output.duration(run.duration)}")
+    console.print(f"  {output.local(run.created)}, {output.duration(run.duration)}")
     for label, value in facts(run):
         console.print(f"[dim]{label:<8}[/] ", end="")
         console.print(value, markup=False, soft_wrap=True)
@@ -148,7 +151,7 @@ def print_alerts(console: Console, run: Run) -> None:
     if alerts:
         console.print("\n[bold]alerts[/]")
     for alert in alerts:
-        console.print(f"  {output.moment(alert.time)}  {alert.level}  {alert.title}  {alert.text}", markup=False)
+        console.print(f"  {output.local(alert.time)}  {alert.level}  {alert.title}  {alert.text}", markup=False)
 
 
 def matching(metrics: dict[str, Series], globs: Sequence[str]) -> dict[str, Series]:
@@ -166,6 +169,16 @@ def matching(metrics: dict[str, Series], globs: Sequence[str]) -> dict[str, Seri
     return found
 
 
-def accounting_line(accounting: dict[str, Any]) -> str:
+def accounting_line(accounting: dict[str, float]) -> str:
     """What tracking cost the run, in a line."""
-    return str(accounting)
+    if not accounting:
+        return "\ntracking: no writer has ended yet and told what it cost"
+    parts = [
+        f"{accounting.get('calls', 0):,.0f} records",
+        f"{accounting.get('call_microseconds', 0):.1f} µs a call",
+        f"{output.size(accounting.get('journal_bytes', 0))} of journal",
+    ]
+    for key, said in (("retries", "retries"), ("waiting_bytes", "bytes not delivered"), ("dropped", "records dropped")):
+        if accounting.get(key):
+            parts.append(f"{accounting[key]:,.0f} {said}")
+    return "\ntracking: " + ", ".join(parts) + ("" if accounting.get("dropped") else ", nothing dropped")

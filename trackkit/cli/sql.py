@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from trackkit.cli import output
-from trackkit.cli.options import store_database, store_options
+from trackkit.cli.options import store_options
+from trackkit.query.store import Store
 
 TABLE_ROWS = 1000
 """A table in the terminal is measured before it is printed, so it has an end."""
@@ -32,7 +33,7 @@ def sql(query: str, params: tuple[tuple[str, str], ...], as_csv: bool, location:
     """
     if as_csv and as_json:
         raise click.UsageError("choose one of --csv and --json")
-    with contextlib.closing(open_read_only(store_database(location))) as connection:
+    with contextlib.closing(open_read_only(Store(location).path)) as connection:
         cursor = connection.execute(query, dict(params))
         names = [column[0] for column in cursor.description or ()]
         if as_json:
