@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackkit.core import records
-from trackkit.core.blobs import Blobs
 from trackkit.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -143,5 +142,7 @@ class Capture:
         if len(content) <= INLINE_BYTES:
             digest, inline = "", content
         else:
+            from trackkit.core.blobs import Blobs
+
             digest, inline = Blobs(self._root).put_bytes(content), b""
         self._record(records.Object(self._now(), key, kind, path, len(content), digest, inline))

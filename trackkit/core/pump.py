@@ -8,7 +8,6 @@ thread never waits the interpreter's 5 ms switch interval for it, and its heavy 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,7 +98,7 @@ class Lane:
             logger.debug("the sink failed", exc_info=error)
         self.trouble = f"{type(error).__name__}: {error}"
         self.retries += 1
-        self._not_before = time.monotonic() + self._pause * random.uniform(0.5, 1.0) * (0.2 if hurry else 1.0)
+        self._not_before = time.monotonic() + self._pause * _jitter() * (0.2 if hurry else 1.0)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         self.close()
 
@@ -144,6 +143,11 @@ class Lane:
                 sink.close()
         except Exception:
             logger.debug("closing %s failed", self.uri, exc_info=True)
+
+
+def _jitter() -> float:
+    """A factor from 0.5 to 1, so that many runs don't try again at once."""
+    return 0.5 + (time.monotonic_ns() // 1000 % 1000) / 2000
 
 
 class Chore:

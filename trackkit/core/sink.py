@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -140,9 +139,8 @@ _BUILT_IN = {"sqlite": "trackkit.sinks.sqlite:SQLiteSink"}
 
 def scheme_of(uri: str) -> str:
     """The scheme of a sink's URI; a plain path to a database file is `sqlite`."""
-    if re.match(r"^[A-Za-z][A-Za-z0-9+.-]+:", uri):
-        return urlsplit(uri).scheme
-    return "sqlite"
+    named = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)  # one letter would be a Windows drive
+    return named[1].lower() if named else "sqlite"
 
 
 def find_factory(uri: str) -> SinkFactory:
