@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec as msgspec  # a third of what init() would otherwise wait for
+
 from trackkit.version import __version__
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What trackkit promises, measured beside its peers and physical floors in the same run."""

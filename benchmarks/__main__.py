@@ -1,0 +1,65 @@
+"""Run the benchmarks, each in a process of its own, and print trackkit's figures beside the others'.
+
+`python -m benchmarks [calls|throughput|start|stores ...]`; peers are measured where they are installed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import stores, trackers
+
+BUDGETS = {
+    "import_ms": "≤ 30", "init_ms": "≤ 50", "rss_mb": "≤ 40", "replay_points_per_second": "≥ 1,500,000",
+    "replay_peak_rss_mb": "≤ 200", "bytes_per_point": "≤ 9", "series_read_ms": "≤ 30",
+    "search_two_conditions_ms": "≤ 100", "search_state_and_tag_ms": "≤ 100",
+}  # fmt: skip
+UNITS = {"calls": "µs a call of 10 values", "throughput": "200,000 points in 20,000 calls (MLflow: 3,000 in 300)"}
+
+
+def measure(module: str, argument: str | None = None) -> dict[str, float]:
+    """The figures one benchmark prints; a failing peer has none."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *([argument] if argument else [])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        print(f"{module} {argument}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return {}
+    figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
+
+
+def compare(console: Console, module: str) -> None:
+    rows = {name: measure(module, name) for name in trackers.installed()}
+    columns = list(dict.fromkeys(column for figures in rows.values() for column in figures))
+    table = Table("", *columns, title=f"{module}: {UNITS[module]}")
+    for name, figures in rows.items():
+        table.add_row(name, *(f"{figures[column]:,.2f}" if column in figures else "" for column in columns))
+    console.print(table)
+
+
+def own(console: Console, title: str, figures: dict[str, float]) -> None:
+    table = Table("", "measured", "budget", title=title)
+    for name, value in figures.items():
+        table.add_row(name, f"{value:,.2f}", BUDGETS.get(name, ""))
+    console.print(table)
+
+
+def main(parts: list[str]) -> None:
+    console = Console(width=120)
+    for part in parts or ["calls", "throughput", "start", "stores"]:
+        if part in UNITS:
+            compare(console, part)
+        elif part == "start":
+            own(console, "start", measure("start"))
+        else:
+            for name in sorted(stores.PARTS):
+                own(console, name, measure("stores", name))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
