@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import Any, NamedTuple
 
 import click
+
+from trackkit.version import __version__
 
 
 class Entry(NamedTuple):
@@ -23,9 +24,9 @@ COMMANDS = {
     "sql": Entry("sql", "Ask the store in SQL, read-only."),
     "export": Entry("export", "Write runs to Parquet, CSV or JSON lines."),
     "rm": Entry("runs", "Delete runs."),
-    "gc": Entry("store", "Free the space of what nothing refers to."),
-    "doctor": Entry("store", "Check a store and repair it."),
-    "status": Entry("store", "What is running, unsent and how large."),
+    "gc": Entry("maintenance", "Free the space of what nothing refers to."),
+    "doctor": Entry("maintenance", "Check a store and repair it."),
+    "status": Entry("status", "What is running, unsent and how large."),
     "completion": Entry("completion", "Print the completion script of a shell."),
 }
 
@@ -58,10 +59,10 @@ class LazyGroup(click.Group):
         """Run the command; what a user can cause is told in a sentence, not in a traceback."""
         try:
             return super().invoke(ctx)
-        except (OSError, LookupError, ValueError, RuntimeError) as error:
+        except Exception as error:
             if not _is_for_the_user(error):
                 raise
-            raise click.ClickException(_sentence(error)) from error
+            raise click.ClickException(str(error)) from error
 
 
 def _is_for_the_user(error: Exception) -> bool:
@@ -73,14 +74,9 @@ def _is_for_the_user(error: Exception) -> bool:
     return isinstance(error, (OSError, Busy, SchemaTooNew, FilterError, RunNotFound, sqlite3.Error))
 
 
-def _sentence(error: Exception) -> str:
-    # str() of a KeyError is the repr of its message.
-    return str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
-
-
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        click.echo(f"trackkit {importlib.metadata.version('trackkit')}")
+        click.echo(f"trackkit {__version__}")
         ctx.exit()
 
 

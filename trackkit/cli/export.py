@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from trackkit.cli import output
-from trackkit.cli.options import runs_argument, store_options
+from trackkit.cli.options import open_api, runs_argument, store_options
 from trackkit.cli.rows import flat, row
-from trackkit.query import Api, Run
+from trackkit.query import Run
 
 Rows = Iterable[dict[str, Any]]
 Columns = dict[str, type]
@@ -48,7 +48,7 @@ def export(
     write = WRITERS[format]
     if write is write_parquet:
         require_pyarrow()
-    api = Api(location)
+    api = open_api(location)
     runs = {run.id: run for run in (api.run(name) for name in names)}
     if filter is not None:
         runs |= {run.id: run for run in api.runs(filters=filter)}
@@ -84,6 +84,7 @@ def run_row(run: Run) -> dict[str, Any]:
     """A run as one flat row."""
     fields = row(run)
     fields["tags"] = ",".join(fields["tags"])
+    fields |= {name: output.plain(fields[name]) for name in ("created", "updated", "ended")}
     for part in ("config", "summary"):
         fields |= {f"{part}.{key}": value for key, value in flat(fields.pop(part))}
     return {

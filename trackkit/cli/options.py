@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from trackkit.core.settings import load
+from trackkit.query import Api
 
 DATABASE = "trackkit.db"
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -46,6 +47,20 @@ def run_or_latest_argument(function: Function) -> Function:
 def runs_argument(function: Function) -> Function:
     """The argument that names runs (parameter `names`)."""
     return click.argument("names", metavar="RUN...", nargs=-1, shell_complete=complete_run)(function)
+
+
+def open_api(location: str | None) -> Api:
+    """The store that `--dir` or the settings name, opened.
+
+    Raises
+    ------
+    click.ClickException
+        If it is of a kind that can't be read, or a setting is wrong.
+    """
+    try:
+        return Api(location)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def store_folder(location: str | None) -> Path:

@@ -13,13 +13,19 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+PIPE_WIDTH = 500
+"""Columns of a table that no terminal breaks."""
 STATE_STYLES = {"running": "cyan", "finished": "green", "failed": "red", "crashed": "red", "killed": "yellow"}
 
 
 def console() -> Console:
-    """The terminal, as it is now; without colours where stdout is no terminal."""
-    return Console(highlight=False)
+    """The terminal, as it is now. What a run says is never taken for markup."""
+    made = Console(highlight=False, markup=False)
+    if not made.is_terminal:
+        made.width = PIPE_WIDTH
+    return made
 
 
 def print_json(value: Any) -> None:
@@ -57,6 +63,11 @@ def plain(value: Any) -> Any:
     return value
 
 
+def print_heading(console: Console, title: str) -> None:
+    """Print the heading of a section, with a blank line before it."""
+    console.print(f"\n{title}", style="bold")
+
+
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """An empty table with plain headers; columns in `right` are aligned right."""
     made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
@@ -76,9 +87,9 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def state(name: str) -> str:
+def state(name: str) -> Text:
     """A run's state in its colour."""
-    return f"[{STATE_STYLES.get(name, 'white')}]{name}[/]"
+    return Text(name, STATE_STYLES.get(name, ""))
 
 
 def duration(seconds: float | None) -> str:

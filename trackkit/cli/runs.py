@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from trackkit.cli import output
-from trackkit.cli.options import runs_argument, store_options
+from trackkit.cli.options import open_api, runs_argument, store_options
 from trackkit.cli.rows import chosen, header, row, values
 from trackkit.query import Api, Run
 
@@ -37,7 +37,7 @@ def ls(
     \b
     trackkit ls 'config.lr < 0.01 and state = "finished"' --order -summary.accuracy
     """
-    api = Api(location)
+    api = open_api(location)
     if projects:
         list_projects(api, as_json)
         return
@@ -50,7 +50,7 @@ def ls(
     else:
         print_runs(list(found), columns.split(",") if columns else None)
         if limit and len(found) == limit:
-            output.console().print(f"[dim]the first {limit}; --limit 0 lists all[/]")
+            output.console().print(f"the first {limit}; --limit 0 lists all", style="dim")
 
 
 @click.command()
@@ -63,7 +63,7 @@ def rm(names: tuple[str, ...], yes: bool, location: str | None, as_json: bool) -
         raise click.UsageError("name the runs to delete; `trackkit ls -q` lists ids")
     if as_json and not yes:
         raise click.UsageError("--json can't ask; add --yes")
-    api = Api(location)
+    api = open_api(location)
     runs = [api.run(name) for name in dict.fromkeys(names)]
     for run in runs:
         if run.state == "running":
@@ -112,4 +112,4 @@ def print_runs(runs: Sequence[Run], columns: Sequence[str] | None) -> None:
             output.duration(run.duration),
             *(output.text(entries.get(key)) for key in keys),
         )
-    output.console().print(table if runs else "[dim]no run fits[/]")
+    output.console().print(table if runs else "no run fits")

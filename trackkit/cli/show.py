@@ -9,10 +9,11 @@ from typing import Any
 import click
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
 from trackkit.cli import output
 from trackkit.cli.charts import line_chart, sparkline
-from trackkit.cli.options import run_or_latest_argument, store_options
+from trackkit.cli.options import open_api, run_or_latest_argument, store_options
 from trackkit.cli.rows import flat, row
 from trackkit.query import Api, Run, Series
 
@@ -27,7 +28,7 @@ SPARKLINES = 40
 @store_options
 def show(name: str | None, globs: tuple[str, ...], system: bool, location: str | None, as_json: bool) -> None:
     """Show RUN, or the newest run: its state, where it came from, config, summary and metrics."""
-    run = find(Api(location), name)
+    run = find(open_api(location), name)
     if as_json:
         output.print_json(page(run))
         return
@@ -43,7 +44,7 @@ def show(name: str | None, globs: tuple[str, ...], system: bool, location: str |
     if system:
         print_sparklines(console, "system", dict(run.system))
     print_alerts(console, run)
-    console.print(f"[dim]{accounting_line(run.accounting)}[/]")
+    console.print(f"\n{accounting_line(run.accounting)}", style="dim")
 
 
 def find(api: Api, name: str | None) -> Run:
@@ -81,14 +82,13 @@ def page(run: Run) -> dict[str, Any]:
 
 def print_head(console: Console, run: Run) -> None:
     """Print who the run is, how it stands, and where it came from."""
-    console.print(f"[bold]{run.name}[/]  {run.project}/{run.id}  {output.state(run.state)}", end="")
-    console.print(f"  {output.local(run.created)}, {output.duration(run.duration)}")
+    when = f"  {output.local(run.created)}, {output.duration(run.duration)}"
+    console.print(Text.assemble((run.name, "bold"), f"  {run.project}/{run.id}  ", output.state(run.state), when))
     for label, value in facts(run):
-        console.print(f"[dim]{label:<8}[/] ", end="")
-        console.print(value, markup=False, soft_wrap=True)
+        console.print(Text.assemble((f"{label:<8} ", "dim"), value), soft_wrap=True)
     if run.error:
-        console.print(f"\n[red]{run.state}[/], exit code {run.exit_code}")
-        console.print(run.error.rstrip(), markup=False, soft_wrap=True)
+        output.print_heading(console, f"{run.state} with exit code {run.exit_code}")
+        console.print(run.error.rstrip(), soft_wrap=True)
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -112,17 +112,17 @@ def print_entries(console: Console, title: str, entries: Sequence[tuple[str, Any
     """Print config or summary entries under a heading."""
     if not entries:
         return
-    console.print(f"\n[bold]{title}[/]")
+    output.print_heading(console, title)
     width = max(len(key) for key, _ in entries)
     for key, value in entries:
-        console.print(f"  {key:<{width}}  {output.text(value)}", markup=False, soft_wrap=True)
+        console.print(f"  {key:<{width}}  {output.text(value)}", soft_wrap=True)
 
 
 def print_sparklines(console: Console, title: str, metrics: dict[str, Series]) -> None:
     """Print a line for each series: its shape, ends and extremes."""
     if not metrics:
         return
-    console.print(f"\n[bold]{title}[/]")
+    output.print_heading(console, title)
     numbers = ("points", "first", "last", "min", "max")
     table = output.table("", "", *numbers, right=numbers)
     for key, series in list(metrics.items())[:SPARKLINES]:
@@ -133,25 +133,25 @@ def print_sparklines(console: Console, title: str, metrics: dict[str, Series]) -
         table.add_row(f"  {key}", sparkline(series.value), str(len(series.value)), *cells)
     console.print(table)
     if len(metrics) > SPARKLINES:
-        console.print(f"[dim]  and {len(metrics) - SPARKLINES} more[/]")
+        console.print(f"  and {len(metrics) - SPARKLINES} more", style="dim")
 
 
 def print_charts(console: Console, metrics: dict[str, Series]) -> None:
     """Print a line chart for each series."""
     width = max(min(console.width, 100) - 14, 20)
     for key, series in metrics.items():
-        console.print(f"\n[bold]{key}[/]")
+        output.print_heading(console, key)
         for line in line_chart(series.step.astype(float), series.value, width):
-            console.print(line, markup=False, no_wrap=True)
+            console.print(line, no_wrap=True)
 
 
 def print_alerts(console: Console, run: Run) -> None:
     """Print the alerts of the run."""
     alerts = run.alerts()
     if alerts:
-        console.print("\n[bold]alerts[/]")
+        output.print_heading(console, "alerts")
     for alert in alerts:
-        console.print(f"  {output.local(alert.time)}  {alert.level}  {alert.title}  {alert.text}", markup=False)
+        console.print(f"  {output.local(alert.time)}  {alert.level}  {alert.title}  {alert.text}")
 
 
 def matching(metrics: dict[str, Series], globs: Sequence[str]) -> dict[str, Series]:
@@ -172,7 +172,7 @@ def matching(metrics: dict[str, Series], globs: Sequence[str]) -> dict[str, Seri
 def accounting_line(accounting: dict[str, float]) -> str:
     """What tracking cost the run, in a line."""
     if not accounting:
-        return "\ntracking: no writer has ended yet and told what it cost"
+        return "tracking: no writer has ended yet and told what it cost"
     parts = [
         f"{accounting.get('calls', 0):,.0f} records",
         f"{accounting.get('call_microseconds', 0):.1f} µs a call",
@@ -181,4 +181,4 @@ def accounting_line(accounting: dict[str, float]) -> str:
     for key, said in (("retries", "retries"), ("waiting_bytes", "bytes not delivered"), ("dropped", "records dropped")):
         if accounting.get(key):
             parts.append(f"{accounting[key]:,.0f} {said}")
-    return "\ntracking: " + ", ".join(parts) + ("" if accounting.get("dropped") else ", nothing dropped")
+    return "tracking: " + ", ".join(parts) + ("" if accounting.get("dropped") else ", nothing dropped")

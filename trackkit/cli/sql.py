@@ -73,9 +73,9 @@ def print_table(names: list[str], rows: Iterable[tuple[Any, ...]]) -> None:
         else:
             left_out += 1
     console = output.console()
-    console.print(table, markup=False)
+    console.print(table)
     if left_out:
-        console.print(f"[dim]and {left_out} more rows; --csv or --json prints all[/]")
+        console.print(f"and {left_out} more rows; --csv or --json prints all", style="dim")
 
 
 def cell(value: Any) -> str:

@@ -132,9 +132,9 @@ def print_status(found: StoreStatus) -> None:
     """Print a store's status for people."""
     console = output.console()
     database = f"{output.count(found.runs, 'run')}, database {output.size(found.database_size)}"
-    console.print(f"[bold]{found.folder}[/]  {database}, blobs {output.size(found.blobs_size)}")
+    console.print(f"{found.folder}: {database}, blobs {output.size(found.blobs_size)}")
     if found.running:
-        console.print("\n[bold]running[/]")
+        output.print_heading(console, "running")
         table = output.table("run", "name", "since", "host")
         for run in found.running:
             table.add_row(f"{run.project}/{run.id}", run.name, output.age(run.created), run.host)
@@ -147,12 +147,12 @@ def print_journals(journals: list[JournalStatus]) -> None:
     if not journals:
         return
     console = output.console()
-    console.print("\n[bold]journals[/]")
+    output.print_heading(console, "journals")
     table = output.table("run", "writer", "process", "size", "unsent", "for", right=("size", "unsent"))
     for journal in journals:
-        process = "[cyan]alive[/]" if journal.alive else "gone"
+        process = "alive" if journal.alive else "gone"
         sinks = ", ".join(journal.sinks) or "offline"
         table.add_row(journal.run, journal.writer, process, output.size(journal.size), str(journal.unsent), sinks)
     console.print(table)
     if any(journal.unsent and not journal.alive for journal in journals):
-        console.print("[dim]`trackkit sync` sends what processes that are gone have left[/]")
+        console.print("`trackkit sync` sends what processes that are gone have left", style="dim")

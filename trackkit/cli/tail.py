@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from trackkit.cli import output
-from trackkit.cli.options import run_or_latest_argument, store_options
+from trackkit.cli.options import open_api, run_or_latest_argument, store_options
 from trackkit.cli.show import find
-from trackkit.query import Api, Run
+from trackkit.query import Run
 
 Row = dict[str, Any]
 
@@ -37,7 +37,7 @@ def tail(
     as_json: bool,
 ) -> None:
     """Follow RUN, or the newest run: a line for each step as it comes. Steps that go back are not shown."""
-    run = find(Api(location), name)
+    run = find(open_api(location), name)
     states = watch(location, run, interval if follow else None)
     if of_console:
         for text in new_text(states, lines):
@@ -61,7 +61,7 @@ def watch(location: str | None, run: Run, interval: float | None) -> Iterator[Ru
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             # Opening the store notes runs that died since.
-            current = Api(location).run(f"{run.project}/{run.id}")
+            current = open_api(location).run(f"{run.project}/{run.id}")
             yield current
             if interval is None or current.state != "running":
                 return
