@@ -106,6 +106,11 @@ def numbers(
     return [run for (run,) in rows]
 
 
+def check_order(order: str | Sequence[str]) -> None:
+    """Raise what `numbers` would, before a database is asked."""
+    _ordering(order)
+
+
 def count(db: Database, filters: Node | None = None) -> int:
     """How many runs match."""
     condition, parameters = where(filters)

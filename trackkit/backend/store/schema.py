@@ -48,7 +48,7 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
             """create table series (
                 run {integer} not null, series {integer} not null, kind {text} not null, key {text} not null,
                 writer {text} not null, count {integer} not null, sealed {integer} not null,
-                finite {integer} not null, total {real} not null, min {real}, max {real}, first {real}, last {real},
+                finite {integer} not null, total {real}, min {real}, max {real}, first {real}, last {real},
                 first_step {integer} not null, last_step {integer} not null, min_step {integer} not null,
                 max_step {integer} not null, first_time {integer} not null, last_time {integer} not null,
                 primary key (run, series)
@@ -60,7 +60,7 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
             ){clustered}""",
             """create table chunks (
                 run {integer} not null, series {integer} not null, seq {integer} not null, count {integer} not null,
-                finite {integer} not null, total {real} not null, min {real}, max {real}, last {real},
+                finite {integer} not null, total {real}, min {real}, max {real}, last {real},
                 first_step {integer} not null, last_step {integer} not null, min_step {integer} not null,
                 max_step {integer} not null, first_time {integer} not null, last_time {integer} not null,
                 steps {blob} not null, times {blob} not null, vals {blob} not null,
@@ -95,12 +95,17 @@ SQLITE_VIEWS = [
     """create view if not exists history as
         select runs.id as run, runs.project as project, series.key as key, points.step as step,
                points.time / 1e6 as time, points.value as value
-        from points join series using (run, series) join runs using (run) where series.kind = 'metric'
+        from runs cross join series using (run) cross join points using (run, series)
+        where series.kind = 'metric'
         union all
         select runs.id, runs.project, series.key, json_extract(point.value, '$[0]'),
                json_extract(point.value, '$[1]') / 1e6, json_extract(point.value, '$[2]')
-        from chunks join series using (run, series) join runs using (run),
-             json_each(trackkit_chunk(chunks.steps, chunks.times, chunks.vals)) as point
+        from runs cross join series using (run) cross join chunks using (run, series)
+             cross join json_each(trackkit_chunk(chunks.steps, chunks.times, chunks.vals)) as point
         where series.kind = 'metric'""",
 ]
-"""Views over both levels of a series; `trackkit_chunk` is registered by `trackkit.backend.store.plugin`."""
+"""Views over both levels of a series; `trackkit_chunk` is registered by `trackkit.backend.store.plugin`.
+
+`cross join` holds SQLite to the order from runs to series to points, the only good one: it would
+rather read every point of a run and look up the series of each.
+"""

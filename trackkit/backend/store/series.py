@@ -1,0 +1,225 @@
+"""Series read back: every point of one key, over both levels and all writers, in time order.
+
+A point moves from a row to a sealed chunk while a writer goes on, so both levels are read by one
+statement: whatever is in the one at that moment is not in the other.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trackkit.backend.store import codec
+from trackkit.backend.store.database import Database, Row
+
+Steps = NDArray[np.int64]
+Times = NDArray[np.int64]
+"""Microseconds since the epoch."""
+Values = NDArray[Any]
+"""float64 for numbers, object (str) for texts."""
+
+LOWEST: Final = -(2**63)
+HIGHEST: Final = 2**63 - 1
+
+LOOSE_POINTS: Final = 200_000
+"""About how many points that are rows are read at once."""
+
+_BOTH_LEVELS = """
+    select series.key, chunks.series, 0, chunks.seq, chunks.steps, chunks.times, chunks.vals,
+           null as step, null as time, null as value
+    from series join chunks on chunks.run = series.run and chunks.series = series.series
+    where series.run = ? and series.kind = ?{keys} and chunks.max_step >= ? and chunks.min_step <= ?
+    union all
+    select series.key, points.series, 1, points.seq, null, null, null, points.step, points.time, points.value
+    from series join points on points.run = series.run and points.series = series.series
+    where series.run = ? and series.kind = ?{keys} and points.step >= ? and points.step <= ?"""
+
+
+class Points(NamedTuple):
+    """Points of one key: equally long arrays."""
+
+    steps: Steps
+    times: Times
+    values: Values
+
+    def where(self, chosen: NDArray[Any] | slice) -> Points:
+        """The points chosen by a mask, positions or a slice."""
+        return Points(self.steps[chosen], self.times[chosen], self.values[chosen])
+
+
+NOTHING = Points(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+def keys(db: Database, run: int, kind: str = "metric") -> list[str]:
+    """The keys the run has of a kind: `metric`, `system` or `text`."""
+    if kind == "text":
+        return [key for (key,) in db.query("select distinct key from texts where run = ? order by key", [run])]
+    sql = "select distinct key from series where run = ? and kind = ? order by key"
+    return [key for (key,) in db.query(sql, [run, kind])]
+
+
+def points(db: Database, run: int, key: str, kind: str = "metric") -> Points:
+    """Every point of one key, of all writers, in time order; points of the same time as they were logged."""
+    return between(db, run, [key], kind).get(key, NOTHING)
+
+
+def between(
+    db: Database,
+    run: int,
+    keys: Sequence[str] | None = None,
+    kind: str = "metric",
+    first: int = LOWEST,
+    last: int = HIGHEST,
+) -> dict[str, Points]:
+    """The points of several keys, or of all, whose step is `first` to `last`, each in time order."""
+    chosen, named = _chosen("series.key", keys)
+    parameters = [run, kind, *named, first, last]
+    rows: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in db.query(_BOTH_LEVELS.format(keys=chosen), parameters * 2):
+        rows[row[0]].append(row)
+    found = {key: _in_time_order(_within(_gathered(rows[key]), first, last)) for key in rows}
+    return {key: found for key, found in found.items() if len(found.steps)}
+
+
+def texts(
+    db: Database, run: int, keys: Sequence[str] | None = None, first: int = LOWEST, last: int = HIGHEST
+) -> dict[str, Points]:
+    """The logged texts of several keys, or of all, whose step is `first` to `last`, each in time order."""
+    chosen, named = _chosen("key", keys)
+    sql = f"""select key, step, time, value from texts where run = ?{chosen} and step >= ? and step <= ?
+              order by key, time, writer, seq"""
+    rows: defaultdict[str, list[Row]] = defaultdict(list)
+    for key, *point in db.query(sql, [run, *named, first, last]):
+        rows[key].append(tuple(point))
+    return {key: _text_points(found) for key, found in rows.items()}
+
+
+def windows(
+    db: Database, run: int, keys: Sequence[str] | None = None, first: int = LOWEST, rows: int = 1
+) -> Iterator[tuple[int, int]]:
+    """Consecutive ranges of steps, first and last, that together hold every step of a metric or text from `first` on.
+
+    A range holds at least `rows` points of some key and otherwise as few as chunks allow, so that
+    reading range by range takes bounded memory. The last range is open at its end.
+    """
+    while True:
+        ends = _chunk_ends(db, run, keys, first)
+        loose = min(_loose_end(db, run, keys, first, rows), _text_end(db, run, keys, first, rows))
+        last = min([loose, *(_end_after(chunks, rows) for chunks in ends.values())])
+        yield first, last
+        if last == HIGHEST:
+            return
+        first = last + 1
+
+
+def last_by_step(found: Points) -> Points:
+    """Of each step the point latest in time, in step order; `found` is in time order."""
+    if len(found.steps) < 2 or bool(np.all(found.steps[1:] > found.steps[:-1])):
+        return found
+    order = np.argsort(found.steps, kind="stable")
+    steps = found.steps[order]
+    return found.where(order[np.append(steps[1:] != steps[:-1], True)])
+
+
+def _chosen(column: str, keys: Sequence[str] | None) -> tuple[str, list[str]]:
+    if keys is None:
+        return "", []
+    return f" and {column} in ({', '.join('?' * len(keys)) or 'null'})", list(keys)
+
+
+def _gathered(rows: list[Row]) -> Points:
+    """The rows of both levels of one key as arrays, writer after writer, each in the order it logged."""
+    rows.sort(key=lambda row: row[1:4])
+    parts: list[Points] = []
+    loose: list[Row] = []
+    for row in rows:
+        if row[2] == 0:
+            parts += _loose_points(loose)
+            loose = []
+            parts.append(Points(_ints(row[4]), _ints(row[5]), codec.decompress_floats(row[6])))
+        else:
+            loose.append(row)
+    parts += _loose_points(loose)
+    if len(parts) == 1:
+        return parts[0]
+    steps, times, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Points(steps, times, values)
+
+
+def _ints(data: bytes) -> Steps:
+    return codec.decompress_ints(data)
+
+
+def _loose_points(rows: list[Row]) -> Iterable[Points]:
+    if not rows:
+        return []
+    steps, times, values = zip(*(row[7:10] for row in rows), strict=True)
+    return [Points(np.array(steps, np.int64), np.array(times, np.int64), np.array(values, np.float64))]
+
+
+def _text_points(rows: list[Row]) -> Points:
+    steps, times, values = zip(*rows, strict=True)
+    return Points(np.array(steps, np.int64), np.array(times, np.int64), np.array(values, object))
+
+
+def _within(found: Points, first: int, last: int) -> Points:
+    if first == LOWEST and last == HIGHEST:
+        return found
+    return found.where((found.steps >= first) & (found.steps <= last))
+
+
+def _in_time_order(found: Points) -> Points:
+    if bool(np.all(found.times[1:] >= found.times[:-1])):
+        return found
+    return found.where(np.argsort(found.times, kind="stable"))
+
+
+def _chunk_ends(db: Database, run: int, keys: Sequence[str] | None, first: int) -> dict[int, list[Row]]:
+    """Of each metric's series the last step and the length of its chunks, by last step."""
+    chosen, named = _chosen("series.key", keys)
+    sql = f"""select chunks.series, chunks.max_step, chunks.count
+              from series join chunks on chunks.run = series.run and chunks.series = series.series
+              where series.run = ? and series.kind = 'metric'{chosen} and chunks.max_step >= ?
+              order by chunks.series, chunks.max_step"""
+    ends: defaultdict[int, list[Row]] = defaultdict(list)
+    for series, last, count in db.query(sql, [run, *named, first]):
+        ends[series].append((last, count))
+    return ends
+
+
+def _end_after(chunks: list[Row], rows: int) -> int:
+    """The last step of as many of the next chunks as it takes to have so many points, or of them all."""
+    lengths = itertools.accumulate(count for _, count in chunks)
+    enough = next((position for position, held in enumerate(lengths) if held >= rows), -1)
+    last: int = chunks[enough][0]
+    return last
+
+
+def _loose_end(db: Database, run: int, keys: Sequence[str] | None, first: int, rows: int) -> int:
+    """Where to stop among points that are rows: runs with very many keys have many of them.
+
+    The series with the most such points stands for all, as most are logged side by side.
+    """
+    chosen, named = _chosen("key", keys)
+    sql = f"""select series, count(*) over () from series where run = ? and kind = 'metric'{chosen}
+              order by count - sealed desc limit 1"""
+    for longest, count in db.query(sql, [run, *named]):
+        page = max(rows, LOOSE_POINTS // count)
+        sql = "select step from points where run = ? and series = ? and step >= ? order by step limit 1 offset ?"
+        return _first_of(db.query(sql, [run, longest, first, page - 1]))
+    return HIGHEST
+
+
+def _text_end(db: Database, run: int, keys: Sequence[str] | None, first: int, rows: int) -> int:
+    chosen, named = _chosen("key", keys)
+    sql = f"select step from texts where run = ?{chosen} and step >= ? order by step limit 1 offset ?"
+    return _first_of(db.query(sql, [run, *named, first, rows - 1]))
+
+
+def _first_of(found: list[Row]) -> int:
+    return found[0][0] if found else HIGHEST

@@ -1,0 +1,27 @@
+"""Runs read back: `Api` opens a store, and everything else comes from it."""
+
+from __future__ import annotations
+
+from trackkit.backend.store.database import SchemaTooNew
+from trackkit.backend.store.filters import FilterError
+from trackkit.query.api import Api
+from trackkit.query.files import File
+from trackkit.query.listing import Project, Runs
+from trackkit.query.run import Alert, Run, RunNotFound
+from trackkit.query.series import Series, SystemMetrics
+from trackkit.query.summary import Summary
+
+__all__ = [
+    "Alert",
+    "Api",
+    "File",
+    "FilterError",
+    "Project",
+    "Run",
+    "RunNotFound",
+    "Runs",
+    "SchemaTooNew",
+    "Series",
+    "Summary",
+    "SystemMetrics",
+]

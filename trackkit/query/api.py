@@ -1,0 +1,112 @@
+"""The way in: a store opened for reading."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trackkit.backend.store import runs
+from trackkit.query.listing import Project, Runs, list_runs
+from trackkit.query.moments import moment
+from trackkit.query.run import Run, RunNotFound
+from trackkit.query.store import Store
+
+
+class Api:
+    """Runs of a store: found, read and edited.
+
+    Opening a store takes over what runs that died left in their journals. Reading holds no lock and
+    no transaction between calls, so that runs go on writing undisturbed.
+
+    Parameters
+    ----------
+    uri
+        The store's folder, its database file or `sqlite:///path`; by default the folder the settings
+        name (`TRACKKIT_DIR`, or else `.trackkit`).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    SchemaTooNew
+        If a newer trackkit wrote it.
+
+    Examples
+    --------
+    >>> api = trackkit.Api("runs")
+    >>> for run in api.runs("digits", "config.lr < 0.01 and state = 'finished'", order="-summary.accuracy"):
+    ...     print(run.name, run.summary["accuracy"])
+    >>> api.run("digits/k3x9q0aa7c").series("loss").value
+    array([2.31, 1.12, 0.54])
+    """
+
+    def __init__(self, uri: str | os.PathLike[str] | None = None) -> None:
+        self._store = Store(uri)
+
+    def projects(self) -> list[Project]:
+        """The projects, the one with the latest activity first."""
+        return [
+            Project(row.name, row.runs, row.running, moment(row.updated), self._store)
+            for row in runs.projects(self._store.db)
+        ]
+
+    def runs(
+        self,
+        project: str | None = None,
+        filters: str | Mapping[str, Any] | None = None,
+        order: str | Sequence[str] = "-created",
+        limit: int | None = None,
+    ) -> Runs:
+        """The runs that match, lazily: a sequence with a length that loads a page at a time.
+
+        Parameters
+        ----------
+        project
+            Only this project's runs.
+        filters
+            An expression such as `config.lr < 0.01 and summary.acc > 0.9 and tags has "baseline"`, or a dict in
+            W&B's manner such as `{"config.lr": {"$lt": 0.01}, "state": "finished"}`.
+        order
+            Keys such as `-created`, `+name`, `config.lr` or `-summary.acc`, in a list or separated by
+            commas; runs without a value come last.
+        limit
+            Runs at most.
+
+        Raises
+        ------
+        FilterError
+            If the filter or the order means nothing; the message points at the column.
+        """
+        return list_runs(self._store, project, filters, order, limit)
+
+    def run(self, path: str) -> Run:
+        """The run named `project/id`, or by its `id` alone.
+
+        Raises
+        ------
+        RunNotFound
+            If there is no such run.
+        """
+        path = path.strip("/")
+        project, _, id = path.rpartition("/")
+        db = self._store.db
+        number = runs.find(db, path)
+        if number is None and project:
+            number = runs.find(db, id, project)
+        found = [] if number is None else runs.load(db, [number])
+        if not found:
+            raise RunNotFound(self._absence(path))
+        return Run(self._store, found[0])
+
+    def _absence(self, path: str) -> str:
+        """What to say where there is no such run: those whose id or name are like it."""
+        id = path.rpartition("/")[2]
+        ids = {row.id: row for row in runs.load(self._store.db, runs.numbers(self._store.db, limit=runs.PAGE))}
+        like = [row for row in ids.values() if row.name == id or row.id in difflib.get_close_matches(id, ids, 3)]
+        hint = f"; did you mean {' or '.join(f'{row.project}/{row.id}' for row in like[:3])}?" if like else ""
+        return f"there is no run {path!r} in {self._store.path}{hint}"
+
+    def __repr__(self) -> str:
+        return f"Api({str(self._store.root)!r})"
