@@ -179,7 +179,8 @@ def _network_counters() -> dict[str, int]:
 
 def _process_tree() -> _ProcessTree:
     proc = Path("/proc")
-    if sys.platform == "linux" and (proc / "self/stat").exists():
+    # Not every kernel is built with the list of children.
+    if sys.platform == "linux" and (proc / f"{os.getpid()}/task/{os.getpid()}/children").exists():
         return _LinuxProcessTree(proc)
     return _ProcessTree()
 
@@ -194,7 +195,7 @@ class _Process:
 
 
 class _ProcessTree:
-    """This process and its descendants, by psutil.
+    """The process and its descendants, by psutil.
 
     Looking for children costs more the more threads there are (or, by psutil, processes on the
     machine), so it is done the more seldom the longer it takes.
@@ -217,8 +218,7 @@ class _ProcessTree:
             "process.count": float(len(processes)),
         }
         if before is not None and now > before[0]:
-            # A child that was not there before has used all its time since.
-            used = sum(spent - before[1].get(key, 0.0) for key, spent in seconds.items())
+            used = sum(spent - before[1].get(key, spent) for key, spent in seconds.items())
             values["process.cpu_percent"] = 100.0 * used / (now - before[0])
         return values
 
@@ -297,30 +297,87 @@ class Cgroup:
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self._mount = root / "sys/fs/cgroup"
-        self._total = self._memory_total(root)
-        paths = dict(self._memberships(root))
-        memory, cpu = paths.get("memory"), paths.get("cpu")
-        self._cpu: list[Callable[[], float | None]] = []
-        self._memory: list[tuple[Callable[[], int | None], Callable[[], int]]] = []
-        for folder in self._folders("cpu" if cpu else "", cpu or paths.get("", "/")):
-            self._cpu.append(lambda folder=folder: _cpu_limit(folder))  # type: ignore[misc]
-        for folder in self._folders("memory" if memory else "", memory or paths.get("", "/")):
-            self._memory.append(
-                (
-                    lambda folder=folder: _memory_limit(folder, self._total),  # type: ignore[misc]
-                    lambda folder=folder: _memory_used(folder),  # type: ignore[misc]
-                )
-            )
+        self._most_memory = _memory_total(root)
+        paths = _memberships(root)
+        self._cpu = _levels(root, "cpu", paths)
+        self._memory = _levels(root, "memory", paths)
 
     def sample(self) -> dict[str, float]:
         """The tightest limits that hold, and the memory used under them; empty where nothing is limited."""
         values: dict[str, float] = {}
-        if cores := [limit for read in self._cpu if (limit := read()) is not None]:
+        cores = [limit for folder in self._cpu if (limit := _cpu_limit(folder)) is not None]
+        if cores:
             values["cgroup.cpu_limit_cores"] = min(cores)
-        limits = [(limit, used) for read, used in self._memory if (limit := read()) is not None]
+        limits = [(limit, folder) for folder in self._memory if (limit := _memory_limit(folder)) is not None]
         if limits:
-            limit, used = min(limits, key=lambda pair: pair[0])
-            values["cgroup.memory_limit_bytes"] = float(limit)
-            values["cgroup.memory_used_bytes"] = float(used())
+            limit, folder = min(limits)
+            if limit < self._most_memory:
+                values["cgroup.memory_limit_bytes"] = float(limit)
+                values["cgroup.memory_used_bytes"] = float(_memory_used(folder))
         return values
+
+
+def _memberships(root: Path) -> dict[str, str]:
+    """The path of this process's group by controller; under "" that of version 2."""
+    paths: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in _read_bytes(root / "proc/self/cgroup").decode().splitlines():
+            _, controllers, path = line.split(":", 2)
+            paths.update(dict.fromkeys(controllers.split(","), path))
+    return paths
+
+
+def _levels(root: Path, controller: str, paths: dict[str, str]) -> list[Path]:
+    """The folders of the group and of those above it, as far as they can be seen from in here."""
+    mount = root / "sys/fs/cgroup"
+    if controller in paths:
+        mount = mount / controller
+    elif not (mount / "cgroup.controllers").exists():
+        mount = mount / "unified"
+    group = mount / paths.get(controller, paths.get("", "/")).lstrip("/")
+    # In a container the path may be the host's, which isn't there; the mount is then the group itself.
+    return [folder for folder in (group, *group.parents) if folder.is_relative_to(mount) and folder.is_dir()]
+
+
+def _cpu_limit(folder: Path) -> float | None:
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = _read_bytes(folder / "cpu.max").split()
+        return None if quota == b"max" else int(quota) / int(period)
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        microseconds = int(_read_bytes(folder / "cpu.cfs_quota_us"))
+        return microseconds / int(_read_bytes(folder / "cpu.cfs_period_us")) if microseconds > 0 else None
+    return None
+
+
+def _memory_limit(folder: Path) -> int | None:
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            return int(_read_bytes(folder / name))
+    return None
+
+
+def _memory_used(folder: Path) -> int:
+    try:
+        used, cache = int(_read_bytes(folder / "memory.current")), b"inactive_file "
+    except OSError:
+        used, cache = int(_read_bytes(folder / "memory.usage_in_bytes")), b"total_inactive_file "
+    for line in _read_bytes(folder / "memory.stat").splitlines():
+        if line.startswith(cache):
+            return max(0, used - int(line.split()[1]))
+    return used
+
+
+def _memory_total(root: Path) -> int:
+    """What the machine has; a limit beyond it is none."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return 1024 * int(_read_bytes(root / "proc/meminfo").split()[1])
+    return sys.maxsize
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    # A file of /proc is read in one call; a file object would ask for its size and position first.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        return os.read(descriptor, 1 << 16)
+    finally:
+        os.close(descriptor)
