@@ -478,7 +478,7 @@ def test_a_forked_child_forgets_what_the_parent_had_gathered() -> None:
         stuck.join()
         _, status = os.waitpid(child, 0)
         capture.stop()
-        assert "".join(heard) == "of the parent\nleft in the parent\n", heard
+        assert "".join(heard) == "of the parent\\nleft in the parent\\n", heard
         sys.exit(os.waitstatus_to_exitcode(status))
         """
     )
