@@ -22,7 +22,7 @@ def replay(points: int = 10_000_000) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         root = Path(folder)
         journal = JournalWriter(root, "replayed", "writer", sinks=["sqlite:"])
-        recorder = Recorder(journal.append)
+        recorder = Recorder(journal)
         journal.append(records.encode(records.Start(recorder.now(), "replayed", "bench", "replayed")))
         noise = np.random.default_rng(1).normal(size=(1000, 10)).tolist()
         keys = [f"metric_{number}" for number in range(10)]

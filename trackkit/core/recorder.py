@@ -7,11 +7,14 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
+from zlib import crc32
 
 import msgspec
 
 from trackkit.core import values as loggable
+from trackkit.core.journal import HEADER
+from trackkit.core.writer import JournalWriter
 
 _TAG = b"\x96" + msgspec.msgpack.encode("p") + b"\xd3"
 _DOUBLE = b"\xcb"
@@ -19,10 +22,16 @@ _NO_TEXTS = b"\x80"
 _MAX_SHAPES = 4096
 """Key sets remembered for the fast path; a script that logs more different ones starts over."""
 _MAX_SHAPE_KEYS = 4000
-_TIMED_EVERY = 128
-"""One call in so many is timed, to tell what logging costs without doubling it."""
+_SAMPLE_MASK = 127
+"""One call in 128 is timed, to tell what logging costs without adding to it."""
 
 Packer = Callable[..., bytes]
+
+
+class Log(Protocol):
+    """The signature of `Run.log`."""
+
+    def __call__(self, values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None: ...
 
 
 class Recorder:
@@ -30,72 +39,66 @@ class Recorder:
 
     Parameters
     ----------
-    append
-        Takes the payload of a record.
+    journal
+        Where the records go.
     first_step
         The step of the first call that names none.
+
+    Attributes
+    ----------
+    log
+        Records the values of one step; see `Run.log`.
     """
 
-    def __init__(self, append: Callable[[bytes], None], first_step: int = 0) -> None:
+    def __init__(self, journal: JournalWriter, first_step: int = 0) -> None:
         self.offset = time.time() - time.monotonic()
         """What to add to the monotonic clock to get the time of day."""
         self.timed_calls = 0
         self.timed_nanoseconds = 0
-        self.append = append
-        self._steps = itertools.count(first_step)  # next() on it is atomic
+        self.gathering = False
+        """Whether values wait to be committed."""
+        self.steps = itertools.count(first_step)  # next() on it is atomic
         self._shapes: dict[tuple[Any, ...], tuple[Packer, bytes]] = {}
         self._gathered: tuple[dict[str, float], dict[str, str]] = ({}, {})
-        self._gathering = False
         self._gather_lock = threading.Lock()
-        self._monotonic = time.monotonic
+        self.write_to(journal)
 
-    def log(self, values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-        """Record the values of one step; see `Run.log`."""
-        number = next(self._steps) if step is None else step
-        try:
-            pack, middle = self._shapes[tuple(values)]
-            if commit is not None or self._gathering:
-                return self._log_anything(values, number, step is None, commit)
-            sampled = not number % _TIMED_EVERY
-            if sampled:
-                began = time.perf_counter_ns()
-            # One struct.pack with the msgpack between the numbers ready-made costs half of what building and
-            # encoding a record does; it also refuses whatever is no number.
-            payload = pack(
-                _TAG, number, _DOUBLE, self._monotonic() + self.offset, middle, *values.values(), _NO_TEXTS
-            )
-        except Exception:
-            return self._log_anything(values, number, step is None, commit)
-        self.append(payload)
-        if step is not None:
-            self._steps = itertools.count(number + 1)
-        if sampled:
-            self.timed_calls += 1
-            self.timed_nanoseconds += time.perf_counter_ns() - began
-        return None
+    def write_to(self, journal: JournalWriter) -> None:
+        """Record into a journal from here on."""
+        self._append = journal.append
+        self.log: Log = _fast_log(self, journal, self._shapes)
 
-    def _log_anything(self, values: Mapping[str, Any], number: int, counted: bool, commit: bool | None) -> None:
-        """The same for any values, with everything checked."""
+    def write_through(self, append: Callable[[bytes], None]) -> None:
+        """Hand each record to a function: in a forked child, until it has a journal of its own."""
+        self._append = append
+        self._gather_lock = threading.Lock()
+        self.log = self._log_any
+
+    def _log_any(self, values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        self.log_anything(values, next(self.steps) if step is None else step, step is None, commit)
+
+    def log_anything(self, values: Mapping[str, Any], number: int, counted: bool, commit: bool | None) -> None:
+        """Record any values, with everything checked; `counted` tells that `number` is not the caller's."""
         try:
             number = loggable.check_step(number)
             found, texts = loggable.split(values)
         except (TypeError, ValueError):
             if counted:
-                self._steps = itertools.count(number)
+                self.steps = itertools.count(number)
             raise
-        if commit is False or self._gathering:
+        if commit is False or self.gathering:
             with self._gather_lock:
                 self._gathered[0].update(found)
                 self._gathered[1].update(texts)
-                self._gathering = commit is False
+                self.gathering = commit is False
                 if commit is False:
-                    self._steps = itertools.count(number)
+                    self.steps = itertools.count(number)
                     return
                 found, texts = self._gathered
                 self._gathered = ({}, {})
-        self.append(loggable.points(number, self.now(), found, texts))
+        self._append(loggable.points(number, self.now(), found, texts))
         if not counted:
-            self._steps = itertools.count(number + 1)
+            self.steps = itertools.count(number + 1)
         self._remember_shape(values, texts)
 
     def _remember_shape(self, values: Mapping[str, Any], texts: dict[str, str]) -> None:
@@ -106,22 +109,17 @@ class Recorder:
         if not all(isinstance(value, (float, int)) or _is_numpy_scalar(value) for value in values.values()):
             return  # arrays' own conversions may wait for a device or warn
         if len(self._shapes) >= _MAX_SHAPES:
-            self._shapes = {}
+            self._shapes.clear()
         self._shapes[keys] = _shape(keys)
-
-    def restart(self, append: Callable[[bytes], None]) -> None:
-        """Go on with another journal, in a forked child."""
-        self.append = append
-        self._gather_lock = threading.Lock()
 
     def commit(self) -> None:
         """Record what was gathered with `commit=False` and never committed."""
-        if self._gathering:
+        if self.gathering:
             self.log({}, commit=True)
 
     def now(self) -> float:
         """The time of day in seconds, from a clock that never goes back."""
-        return self._monotonic() + self.offset
+        return time.monotonic() + self.offset
 
     def follow_clock(self) -> None:
         """Follow the system's clock where it jumped ahead (sleep, first sync); where it was set back, don't."""
@@ -132,7 +130,56 @@ class Recorder:
     @property
     def next_step(self) -> int:
         """The step of the next call that names none."""
-        return int(repr(self._steps)[len("count(") : -1])  # the only way to look without taking
+        return int(repr(self.steps)[len("count(") : -1])  # the only way to look without taking
+
+
+def _fast_log(
+    recorder: Recorder, journal: JournalWriter, shapes: dict[tuple[Any, ...], tuple[Packer, bytes]]
+) -> Log:
+    """`log` as one function that goes from the dict to the frame in the journal.
+
+    Calls and attributes are most of what is left to save: written as methods of Recorder and JournalWriter the
+    same work takes 1.6 µs instead of 1.4 for ten floats. Whatever is not plain numbers under known keys, at a
+    journal with room, goes the long way.
+    """
+    pack_header, monotonic, clock = HEADER.pack_into, time.monotonic, time.perf_counter_ns
+    acquire, release = journal.lock.acquire, journal.lock.release
+
+    def log(values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        number = next(recorder.steps) if step is None else step
+        try:
+            pack, middle = shapes[tuple(values)]
+            if commit is not None or recorder.gathering:
+                return recorder.log_anything(values, number, step is None, commit)
+            began = 0 if number & _SAMPLE_MASK else clock()
+            # One struct.pack with the msgpack between the numbers ready-made costs half of what building and
+            # encoding a record does; it also refuses whatever is no number.
+            payload = pack(_TAG, number, _DOUBLE, monotonic() + recorder.offset, middle, *values.values(), _NO_TEXTS)
+        except Exception:
+            return recorder.log_anything(values, number, step is None, commit)
+        size = len(payload)
+        acquire()
+        try:
+            start = journal.position + 8
+            end = start + size
+            fits = end <= journal.limit
+            if fits:
+                journal.memory[start:end] = payload
+                pack_header(journal.memory, start - 8, size, crc32(payload))
+                journal.position = end
+                journal.appended += 1
+        finally:
+            release()
+        if not fits:
+            journal.append(payload)
+        if step is not None:
+            recorder.steps = itertools.count(number + 1)
+        if began:
+            recorder.timed_calls += 1
+            recorder.timed_nanoseconds += clock() - began
+        return None
+
+    return log
 
 
 def _shape(keys: tuple[str, ...]) -> tuple[Packer, bytes]:

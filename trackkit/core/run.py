@@ -76,8 +76,9 @@ class Run:
         self._sinks = [] if self._offline else list(settings.sink)
         self._in_child = False
         self._journal = self._open_journal(identity)
+        self._append: Callable[[bytes], None] = self._journal.append
         last_step = known.last_step if known is not None else None
-        self._recorder = Recorder(self._journal.append, 0 if last_step is None else last_step + 1)
+        self._recorder = Recorder(self._journal, 0 if last_step is None else last_step + 1)
         identity.time = self._recorder.now()
         self._record(identity)
         self._redactor = _redactor(settings)
@@ -411,7 +412,7 @@ class Run:
         return self._recorder.now()
 
     def _record(self, record: records.AnyRecord) -> None:
-        self._recorder.append(records.encode(record))
+        self._append(records.encode(record))
 
     def after_fork_in_child(self) -> None:
         """In a forked child: the parent goes on with its journal; ours is made when something is first said."""
@@ -432,7 +433,8 @@ class Run:
             self._journal.append(payload)
 
         self.summary.restart(lambda offset: Frames(offset))
-        self._recorder.restart(append_first)
+        self._append = append_first
+        self._recorder.write_through(append_first)
         self.log = self._recorder.log  # type: ignore[method-assign]
         journal.abandon()
 
@@ -455,7 +457,9 @@ class Run:
         journal = self._open_journal(identity)
         journal.append(records.encode(identity))
         self._journal = journal
-        self._recorder.restart(journal.append)
+        self._append = journal.append
+        self._recorder.write_to(journal)
+        self.log = self._recorder.log  # type: ignore[method-assign]
         self.summary.restart(journal.read)
         self._start_pump(capture=False)
         _finish_with_multiprocessing(self)

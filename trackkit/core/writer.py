@@ -232,9 +232,7 @@ class JournalWriter:
         self.appended = 0
         self._warn = warn
         self._warned = False
-        self._lock = threading.Lock()
-        self._acquire = self._lock.acquire
-        self._release = self._lock.release
+        self.lock = threading.Lock()
         self._writer_lock: WriterLock | None = None
         self._retired: list[Segment] = []
         self._prepared: MappedSegment | None = None
@@ -245,9 +243,9 @@ class JournalWriter:
             self._complain(error)
         first = min(FIRST_SEGMENT_BYTES, segment_bytes)
         self._segment: Segment = self._open_segment(0, first, 0) or MemorySegment(self.folder, 0, first)
-        self._memory = self._segment.memory
-        self._position = 0
-        self._limit = self._watermark()
+        self.memory = self._segment.memory
+        self.position = 0
+        self.limit = self._watermark()
 
     def _make_folder(self, sinks: list[str]) -> WriterLock:
         """Make the folder under a hidden name and lock it, so that nobody ever sees it without its lock."""
@@ -272,27 +270,27 @@ class JournalWriter:
         """
         size = len(payload)
         checksum = crc32(payload)
-        self._acquire()
+        self.lock.acquire()
         try:
-            start = self._position + 8
+            start = self.position + 8
             end = start + size
-            if end > self._limit:
+            if end > self.limit:
                 if not self._make_room(size):
                     return
-                start = self._position + 8
+                start = self.position + 8
                 end = start + size
-            self._memory[start:end] = payload
-            HEADER.pack_into(self._memory, start - 8, size, checksum)
-            self._position = end
+            self.memory[start:end] = payload
+            HEADER.pack_into(self.memory, start - 8, size, checksum)
+            self.position = end
             self.appended += 1
         finally:
-            self._release()
+            self.lock.release()
 
     @property
     def end(self) -> int:
         """The logical offset of the end of the journal."""
-        with self._lock:
-            return self._segment.start + self._position
+        with self.lock:
+            return self._segment.start + self.position
 
     @property
     def smallest_release(self) -> int:
@@ -307,22 +305,22 @@ class JournalWriter:
             self.dropped += 1
             return False
         self.wake.set()
-        end = self._position + 8 + size
+        end = self.position + 8 + size
         if end > self._segment.capacity:
             segment = self._next_segment(8 + size)
             if segment is None:
                 self.dropped += 1
                 return False
-            self._segment.used = self._position
+            self._segment.used = self.position
             self._retired.append(self._segment)
-            self._segment, self._memory, self._position = segment, segment.memory, 0
+            self._segment, self.memory, self.position = segment, segment.memory, 0
             end = 8 + size
-        self._limit = max(end, self._watermark())
+        self.limit = max(end, self._watermark())
         return True
 
     def _watermark(self) -> int:
         """The position past which the pump should make more pages ready."""
-        return min(self._segment.capacity, self._position + AHEAD_BYTES // 2)
+        return min(self._segment.capacity, self.position + AHEAD_BYTES // 2)
 
     def _next_segment(self, room: int) -> Segment | None:
         start = self._segment.start + self._segment.capacity
@@ -370,16 +368,16 @@ class JournalWriter:
 
     def keep_ahead(self) -> None:
         """Make ready the pages, and the segment, that the training thread will write next."""
-        segment, position = self._segment, self._position
+        segment, position = self._segment, self.position
         ahead = AHEAD_BYTES
         if position > segment.seen:
             written = position - segment.seen
             ahead = min(max(AHEAD_BYTES, 8 * written), MAX_AHEAD_BYTES)
         segment.seen = position
         segment.make_ready(position + ahead)
-        with self._lock:
+        with self.lock:
             if self._segment is segment:
-                self._limit = max(self._limit, min(segment.capacity, position + ahead // 2))
+                self.limit = max(self.limit, min(segment.capacity, position + ahead // 2))
         if self._prepared is None and position > segment.capacity // 2 and segment.on_disk:
             self._prepare(segment, ahead)
         self.wake.clear()
@@ -391,7 +389,7 @@ class JournalWriter:
         except OSError:
             return  # the training thread will find out, if it comes to that
         prepared.make_ready(min(ahead, prepared.capacity))
-        with self._lock:
+        with self.lock:
             if self._segment is segment and not self._closed:
                 self._prepared = prepared
                 return
@@ -402,14 +400,14 @@ class JournalWriter:
         for segment in list(self._retired):
             segment.write_back(segment.used)
             segment.close(segment.used)
-        self._segment.write_back(self._position)
+        self._segment.write_back(self.position)
         if self._writer_lock is not None:
             self._writer_lock.beat()
 
     def read(self, offset: int, limit: int = MIB) -> Frames:
         """Frames from `offset` on, about `limit` bytes; none at the journal's end."""
-        with self._lock:
-            current, position = self._segment, self._position
+        with self.lock:
+            current, position = self._segment, self.position
             found = [*self._retired, current]
         for segment in found:
             used = position if segment is current else segment.used
@@ -456,10 +454,10 @@ class JournalWriter:
         acknowledged
             Whether every sink has everything, so that the journal can be deleted.
         """
-        with self._lock:
+        with self.lock:
             self._closed = True
-            self._limit = -1
-            self._segment.used = self._position
+            self.limit = -1
+            self._segment.used = self.position
             prepared, self._prepared = self._prepared, None
         if prepared is not None:
             prepared.delete()
