@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -85,17 +87,30 @@ class Store:
 
 
 class ImmutableDatabase(SQLiteDatabase):
-    """A database in a folder that can't be written, where SQLite can't make the files it coordinates by.
+    """A database in a folder that can't be written, where SQLite can't make the file readers coordinate by.
 
-    It is taken for unchanging. What is still in a write-ahead log beside it is not seen.
+    It is taken for unchanging. SQLite then leaves out the write-ahead log, so where there is one, database and
+    log are read from a copy.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.read_only = True
-        uri = f"{path.as_uri()}?mode=ro&immutable=1"
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        log = path.with_name(f"{path.name}-wal")
+        if log.is_file() and log.stat().st_size:
+            self._copy = tempfile.TemporaryDirectory(prefix="trackkit-", ignore_cleanup_errors=True)
+            uri = Path(shutil.copy(path, self._copy.name)).as_uri()
+            shutil.copy(log, self._copy.name)
+        else:
+            uri = f"{path.as_uri()}?mode=ro&immutable=1"
         self.connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
         self.connection.isolation_level = None
+
+    def close(self) -> None:
+        super().close()
+        if self._copy is not None:
+            self._copy.cleanup()
 
 
 def _database_path(uri: str | os.PathLike[str] | None) -> Path:
@@ -132,25 +147,15 @@ def _recover(root: Path) -> None:
 
 
 def _open_for_reading(path: Path) -> SQLiteDatabase:
-    db: SQLiteDatabase | None = None
     try:
         db = SQLiteDatabase(path, read_only=True)
-        db.query("select 1 from sqlite_master limit 1")
-    except sqlite3.OperationalError:
-        if db is not None:
-            db.close()
-        if os.access(path.parent, os.W_OK) and not _on_read_only_file_system(path):
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             raise
         db = ImmutableDatabase(path)
     _bring_up_to_date(db)
     plugin.prepare_connection(db.connection)
     return db
-
-
-def _on_read_only_file_system(path: Path) -> bool:
-    if not hasattr(os, "statvfs"):
-        return False
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _bring_up_to_date(db: SQLiteDatabase) -> None:
