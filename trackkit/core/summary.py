@@ -47,11 +47,11 @@ class Definition(msgspec.Struct, frozen=True):
         )
 
 
-def define(definitions: Sequence[Definition], record: Define) -> list[Definition]:
+def define(definitions: Sequence[Definition], record: Define) -> tuple[Definition, ...]:
     """The definitions with one more; where the name is known, it is updated and becomes the latest."""
     known = [definition for definition in definitions if definition.name == record.name]
     latest = (known[-1] if known else Definition(record.name)).updated(record)
-    return [*(definition for definition in definitions if definition.name != record.name), latest]
+    return (*[definition for definition in definitions if definition.name != record.name], latest)
 
 
 def match(definitions: Sequence[Definition], key: str) -> Definition | None:

@@ -84,26 +84,25 @@ class SQLiteDatabase:
         self.connection.executemany(sql, rows)
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        into = f"insert into {table} ({', '.join(columns)}) values "
-        one = f"({', '.join('?' * len(columns))})"
-        start = 0
-        for size in _ROWS_PER_STATEMENT:
-            sql = into + ", ".join([one] * size)
-            while len(rows) - start >= size:
-                flat = [value for row in rows[start : start + size] for value in row]
-                self.connection.execute(sql, flat)
-                start += size
+        self._insert(table, columns, rows, "")
 
     def upsert_many(
         self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Any]]
     ) -> None:
-        names = [*keys, *columns]
         changes = ", ".join(f"{column} = excluded.{column}" for column in columns)
-        sql = (
-            f"insert into {table} ({', '.join(names)}) values ({', '.join('?' * len(names))}) "
-            f"on conflict ({', '.join(keys)}) do " + (f"update set {changes}" if changes else "nothing")
-        )
-        self.connection.executemany(sql, rows)
+        conflict = f" on conflict ({', '.join(keys)}) do " + (f"update set {changes}" if changes else "nothing")
+        self._insert(table, [*keys, *columns], rows, conflict)
+
+    def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], conflict: str) -> None:
+        into = f"insert into {table} ({', '.join(columns)}) values "
+        one = f"({', '.join('?' * len(columns))})"
+        start = 0
+        for size in _ROWS_PER_STATEMENT:
+            sql = into + ", ".join([one] * size) + conflict
+            while len(rows) - start >= size:
+                flat = [value for row in rows[start : start + size] for value in row]
+                self.connection.execute(sql, flat)
+                start += size
 
     @contextlib.contextmanager
     def atomic(self) -> Iterator[None]:

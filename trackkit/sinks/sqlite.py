@@ -1,0 +1,138 @@
+"""The default sink: a SQLite file, written by as many processes at once as like."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from trackkit.backend.store import entries, writers
+from trackkit.backend.store.columns import is_record
+from trackkit.backend.store.database import Busy
+from trackkit.backend.store.ingest import Ingest
+from trackkit.backend.store.sqlite import SQLiteDatabase
+from trackkit.core import records
+from trackkit.core.blobs import Blobs
+from trackkit.core.sink import Batch, Known, SinkError
+
+DATABASE_NAME = "trackkit.db"
+PATIENCE_SECONDS = 1.0
+"""How long a call waits for other writers; longer waits are the pump's, whose thread has other work."""
+
+
+def database_path(uri: str, root: Path) -> Path:
+    """The file a sink's URI means.
+
+    Parameters
+    ----------
+    uri
+        `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite:` for the store's own file, or a
+        plain path.
+    root
+        The store's folder.
+
+    Examples
+    --------
+    >>> database_path("sqlite:", Path("/data/.trackkit")).as_posix()
+    '/data/.trackkit/trackkit.db'
+    >>> database_path("sqlite:////tmp/all.db", Path(".trackkit")).as_posix()
+    '/tmp/all.db'
+    """
+    rest = uri.removeprefix("sqlite:")
+    if rest == uri:
+        return Path(uri).expanduser()
+    rest = rest.removeprefix("//").removeprefix("/") if rest.startswith("///") else rest.removeprefix("//")
+    return Path(rest).expanduser() if rest else root / DATABASE_NAME
+
+
+class SQLiteSink:
+    """Writes runs into a SQLite store; see `core.sink.Sink` for the contract.
+
+    Parameters
+    ----------
+    uri
+        See `database_path`.
+    root
+        The store's folder: where the blobs are that records name.
+    """
+
+    local = True
+
+    def __init__(self, uri: str, root: Path) -> None:
+        self.path = database_path(uri, root).absolute()
+        self._root = root.absolute()
+        self._db: SQLiteDatabase | None = None
+        self._ingest: Ingest | None = None
+
+    def open(self, run: str, writer: str) -> int:
+        self.close()
+        with _as_sink_errors():
+            self._db = SQLiteDatabase(self.path, patience=PATIENCE_SECONDS)
+            self._db.migrate()
+            self._ingest = Ingest(self._db, run, writer)
+            return self._ingest.position()
+
+    def write(self, batch: Batch) -> int:
+        assert self._ingest is not None, "open() comes first"
+        self._bring_blobs(batch)
+        with _as_sink_errors():
+            return self._ingest.write(batch)
+
+    def abandon(self, when: float | None = None) -> bool:
+        """Mark the writer crashed, if it is dead and left no Finish record; see `Ingest.abandon`."""
+        assert self._ingest is not None, "open() comes first"
+        with _as_sink_errors():
+            return self._ingest.abandon(when)
+
+    def sync(self) -> None:
+        if self._db is not None:
+            self._db.sync()
+
+    def close(self) -> None:
+        db, self._db, self._ingest = self._db, None, None
+        if db is not None:
+            db.close()
+
+    def lookup(self, run: str) -> Known | None:
+        """What the store knows of a run, or None; see `core.sink.Resumable`."""
+        if not self.path.exists():
+            return None
+        with _as_sink_errors(), contextlib.closing(SQLiteDatabase(self.path, patience=PATIENCE_SECONDS)) as db:
+            db.migrate()
+            number = writers.find(db, run)
+            return None if number is None else _known(db, number)
+
+    def _bring_blobs(self, batch: Batch) -> None:
+        """Copy the blobs a batch names to the database's folder, if that is another than ours."""
+        if self.path.parent == self._root:
+            return
+        here, there = Blobs(self._root), Blobs(self.path.parent)
+        for payload in batch.payloads:
+            if not is_record(payload, b"object"):
+                continue
+            with contextlib.suppress(msgspec.MsgspecError, FileNotFoundError):  # `doctor` tells of lost ones
+                record = records.decode(payload)
+                if isinstance(record, records.Object) and record.digest:
+                    there.put_file(here.path(record.digest), digest=record.digest, link=True)
+
+
+@contextlib.contextmanager
+def _as_sink_errors() -> Iterator[None]:
+    try:
+        yield
+    except Busy as error:
+        raise SinkError(str(error)) from error
+
+
+def _known(db: SQLiteDatabase, number: int) -> Known:
+    columns = "project, name, run_group, job_type, notes, state"
+    project, name, group, job_type, notes, state = db.query(f"select {columns} from runs where run = ?", [number])[0]
+    tags = [tag for (tag,) in db.query("select tag from tags where run = ? order by tag", [number])]
+    last = db.query("select max(max_step) from series where run = ? and kind = 'metric'", [number])[0][0]
+    values = {}
+    for table in ("config", "summary"):
+        rows = db.query(f"select key, type, number, text from {table} where run = ? order by key", [number])
+        values[table] = entries.unflatten({key: entries.decode(*columns) for key, *columns in rows})
+    return Known(project, name, group, job_type, notes, tags, state, last, values["config"], values["summary"])
