@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -381,21 +382,26 @@ def test_threads_and_forks_read_with_connections_of_their_own(root, trained):
         assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.fixture
+def media() -> Iterator[Path]:
+    """A folder that strangers can reach, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of folders are those of Unix")
 @pytest.mark.parametrize("is_copied_with_its_log", [False, True])
-def test_a_store_in_a_read_only_folder_is_read(root, db, trained, tmp_path, is_copied_with_its_log):
-    folder = tmp_path / "media"
-    folder.mkdir()
+def test_a_store_in_a_read_only_folder_is_read(root, db, trained, media, is_copied_with_its_log):
     if not is_copied_with_its_log:
         db.close()
     before = ["trackkit.db", "trackkit.db-wal"] if is_copied_with_its_log else ["trackkit.db"]
     for name in before:
-        (folder / name).write_bytes((root / name).read_bytes())
+        (media / name).write_bytes((root / name).read_bytes())
 
-    done = read_as_stranger(folder)
+    done = read_as_stranger(media)
 
     assert done.returncode == 0, done.stderr
-    assert sorted(file.name for file in folder.iterdir()) == before
+    assert sorted(file.name for file in media.iterdir()) == before
 
 
 def read_as_stranger(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -409,8 +415,6 @@ if os.geteuid() == 0:
     os.setegid(65534); os.seteuid(65534)
 assert Api({str(folder)!r}).run("abc").series("loss").value.tolist() == [3.0, 2.0, 1.0]
 """
-    for above in folder.parents[:3]:
-        above.chmod(0o755)
     folder.chmod(0o555)
     try:
         return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
