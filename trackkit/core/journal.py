@@ -151,6 +151,7 @@ class JournalReader:
                     break
                 length, checksum = HEADER.unpack_from(data, position)
                 if length == 0:
+                    self._check_end(file, start, frames)
                     return
                 at = frames.end
                 following = at + 8 + length
@@ -179,6 +180,13 @@ class JournalReader:
             elif data[position:].strip(b"\0"):
                 self._leave_out(frames, end, "a frame's header is cut off")
 
+    def _check_end(self, file: FileIO, start: int, frames: Frames) -> None:
+        """Nothing but zeros follows the last frame, unless damage put zeros where a frame begins."""
+        if self.final:
+            written = start + _written_until(file, frames.end - start)
+            if written > frames.end:
+                self._leave_out(frames, written, "no frame begins where one should")
+
     def _leave_out(self, frames: Frames, until: int, why: str) -> None:
         """Note that what lies between the last good frame and `until` is damaged, and go past it."""
         if self.final:
@@ -194,6 +202,18 @@ def _read_at(file: FileIO, position: int, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def _written_until(file: FileIO, position: int) -> int:
+    """Where the last byte that is not zero ends, or `position` if all that follows is zero."""
+    file.seek(position)
+    written = position
+    while part := file.read(1 << 20):
+        used = len(part.rstrip(b"\0"))
+        if used:
+            written = position + used
+        position += len(part)
+    return written
 
 
 def _good_from(file: FileIO, position: int, end: int) -> bool:
