@@ -126,14 +126,21 @@ class JournalReader:
         The frames returned come from one segment. `Frames.start` is where they begin, which is past
         `offset` where a segment ended there.
         """
+        frames = self._read_from(offset, limit)
+        if frames.start > offset and not self.final:
+            # The writer has left the segment since we found no more in it; it may have appended before it did.
+            earlier = self._read_from(offset, limit)
+            return earlier if earlier.start == offset else frames
+        return frames
+
+    def _read_from(self, offset: int, limit: int) -> Frames:
         found = segments(self.folder)
         for index, (start, path) in enumerate(found):
-            following = found[index + 1][0] if index + 1 < len(found) else None
-            if following is not None and following <= offset:
+            if index + 1 < len(found) and found[index + 1][0] <= offset:
                 continue
             frames = Frames(max(offset, start))
             self._read_segment(path, start, frames, limit)
-            if frames.payloads or frames.end > frames.start or following is None:
+            if frames.payloads or frames.end > frames.start:
                 return frames
         return Frames(offset)
 

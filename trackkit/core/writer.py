@@ -33,7 +33,7 @@ MIB = 1 << 20
 FIRST_SEGMENT_BYTES = MIB
 """Segments grow fourfold from here, so that a short run takes little room."""
 MEMORY_SEGMENT_BYTES = 4 * MIB
-AHEAD_BYTES = 2 * MIB
+AHEAD_BYTES = 4 * MIB
 """How far ahead of the writing position pages are made ready, at least."""
 MAX_AHEAD_BYTES = 32 * MIB
 
@@ -60,7 +60,6 @@ class MappedSegment:
         self.capacity = capacity
         self.used = 0
         """Bytes written, set when the segment is left."""
-        self.seen = 0
         self.ready = 0
         """Up to here pages are writable without a fault."""
         self.kept = 0
@@ -119,6 +118,11 @@ class MappedSegment:
             os.close(self._handle)
             self._handle = -1
 
+    def rename(self, path: Path) -> None:
+        """Give the file its name."""
+        os.rename(self.path, path)
+        self.path = path
+
     def abandon(self) -> None:
         """In a forked child: let go of the parent's file without touching it."""
         os.close(self._handle)
@@ -139,7 +143,6 @@ class MemorySegment:
         self.start = start
         self.capacity = capacity
         self.used = 0
-        self.seen = 0
         self.memory: mmap.mmap | bytearray = bytearray(capacity)
 
     def make_ready(self, until: int) -> None: ...
@@ -237,6 +240,8 @@ class JournalWriter:
         self._retired: list[Segment] = []
         self._prepared: MappedSegment | None = None
         self._closed = False
+        self._ahead = AHEAD_BYTES
+        self._seen = 0
         try:
             self._writer_lock = self._make_folder(sinks)
         except OSError as error:
@@ -320,7 +325,7 @@ class JournalWriter:
 
     def _watermark(self) -> int:
         """The position past which the pump should make more pages ready."""
-        return min(self._segment.capacity, self.position + AHEAD_BYTES // 2)
+        return min(self._segment.capacity, self.position + AHEAD_BYTES // 4)
 
     def _next_segment(self, room: int) -> Segment | None:
         start = self._segment.start + self._segment.capacity
@@ -368,31 +373,41 @@ class JournalWriter:
 
     def keep_ahead(self) -> None:
         """Make ready the pages, and the segment, that the training thread will write next."""
-        segment, position = self._segment, self.position
-        ahead = AHEAD_BYTES
-        if position > segment.seen:
-            written = position - segment.seen
-            ahead = min(max(AHEAD_BYTES, 8 * written), MAX_AHEAD_BYTES)
-        segment.seen = position
+        with self.lock:
+            segment, position = self._segment, self.position
+        end = segment.start + position
+        # Eight times what was written since the last look: a rate that lasts gets further ahead, a burst is forgotten.
+        ahead = self._ahead = min(max(AHEAD_BYTES, 8 * (end - self._seen), self._ahead // 2), MAX_AHEAD_BYTES)
+        self._seen = end
         segment.make_ready(position + ahead)
         with self.lock:
             if self._segment is segment:
-                self.limit = max(self.limit, min(segment.capacity, position + ahead // 2))
-        if self._prepared is None and position > segment.capacity // 2 and segment.on_disk:
+                self.limit = max(self.limit, min(segment.capacity, position + ahead // 4))
+        if self._prepared is None and segment.on_disk:
             self._prepare(segment, ahead)
         self.wake.clear()
 
     def _prepare(self, segment: Segment, ahead: int) -> None:
+        """Make the next segment before it is needed: making one takes milliseconds.
+
+        It gets its name only if the training thread has not had to make it in the meantime.
+        """
         start = segment.start + segment.capacity
+        path = self.folder / segment_name(start)
         try:
-            prepared = MappedSegment(self.folder / segment_name(start), start, self._next_capacity())
+            prepared = MappedSegment(path.with_suffix(".next"), start, self._next_capacity())
         except OSError:
             return  # the training thread will find out, if it comes to that
         prepared.make_ready(min(ahead, prepared.capacity))
         with self.lock:
             if self._segment is segment and not self._closed:
-                self._prepared = prepared
-                return
+                try:
+                    prepared.rename(path)
+                except OSError:
+                    pass
+                else:
+                    self._prepared = prepared
+                    return
         prepared.delete()
 
     def write_back(self) -> None:
