@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import trackkit
 from tests.store.conftest import EPOCH, Filler
 from trackkit.backend.store import plugin
 from trackkit.backend.store.sqlite import SQLiteDatabase
@@ -250,6 +252,42 @@ def test_a_scan_gives_every_row_as_a_dict(root, trained):
     assert [row["_step"] for row in rows] == [0, 1, 2]
     assert rows[1] == {"_step": 1, "_timestamp": EPOCH / 1e6 + 0.001, "_runtime": 0.001, "loss": 2.0, "note": "ho"}
     assert [row["_step"] for row in Api(root).run("abc").scan_history(["loss"], min_step=1, max_step=1)] == [1]
+
+
+def test_a_real_run_reads_back_as_it_was_logged(tmp_path):
+    with trackkit.init(project="digits", dir=tmp_path, config={"net": {"depth": 2}}, tags=["t"]) as written:
+        for step in range(5000):
+            written.log({"loss": math.sin(step), "train": {"lr": 1.0 / (step + 1)}})
+        written.log({"note": "done", "loss": math.nan})
+        written.summary["best"] = 0.5
+
+    run = Api(tmp_path).run(f"digits/{written.id}")
+
+    assert (run.state, run.exit_code, run.tags, run.config) == ("finished", 0, ["t"], {"net": {"depth": 2}})
+    np.testing.assert_array_equal(run.series("loss").value, [*(math.sin(step) for step in range(5000)), math.nan])
+    assert np.all(np.diff(run.series("train.lr").time) >= 0)
+    assert run.summary["best"] == 0.5
+    assert run.summary["note"] == "done"
+    assert len(list(run.scan_history(["train.lr", "note"]))) == 5001
+    assert 0 <= run.history(format="numpy")["_runtime"][0] < 60
+
+
+def test_a_scan_of_a_run_that_goes_on_has_each_row_once(tmp_path):
+    with trackkit.init(dir=tmp_path, settings={"interval": 0.02, "system": False}) as written:
+        lengths = [0]
+        logged = 0
+        while lengths[-1] <= 2 * 4096:
+            for _ in range(500):
+                written.log({"a": logged, "b": -logged})
+                logged += 1
+            with contextlib.suppress(FileNotFoundError, RunNotFound):
+                rows = list(Api(tmp_path).run(written.id).scan_history(page_size=100))
+                assert [row["_step"] for row in rows] == list(range(len(rows)))
+                assert [(row["a"], row["b"]) for row in rows] == [(step, -step) for step in range(len(rows))]
+                lengths.append(len(rows))
+
+    assert lengths == sorted(lengths)
+    assert len(list(Api(tmp_path).run(written.id).scan_history())) == logged
 
 
 def test_edits_of_a_finished_run_are_saved_by_update(root, trained):

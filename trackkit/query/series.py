@@ -24,7 +24,8 @@ class Series(NamedTuple):
     def __repr__(self) -> str:
         if not len(self.step):
             return "Series(0 points)"
-        ends = f"{self.value[0]!r} … {self.value[-1]!r}"
+        first, last = self.value[[0, -1]].tolist()
+        ends = f"{first!r} … {last!r}"
         return f"Series({len(self.step)} points, steps {self.step[0]} … {self.step[-1]}, values {ends})"
 
 
