@@ -12,39 +12,14 @@ from trackkit.backend.store import entries, writers
 from trackkit.backend.store.columns import is_record
 from trackkit.backend.store.database import Busy
 from trackkit.backend.store.ingest import Ingest
-from trackkit.backend.store.sqlite import SQLiteDatabase
+from trackkit.backend.store.recovery import recover
+from trackkit.backend.store.sqlite import SQLiteDatabase, database_path
 from trackkit.core import records
 from trackkit.core.blobs import Blobs
 from trackkit.core.sink import Batch, Known, SinkError
 
-DATABASE_NAME = "trackkit.db"
 PATIENCE_SECONDS = 1.0
 """How long a call waits for other writers; longer waits are the pump's, whose thread has other work."""
-
-
-def database_path(uri: str, root: Path) -> Path:
-    """The file a sink's URI means.
-
-    Parameters
-    ----------
-    uri
-        `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite:` for the store's own file, or a
-        plain path.
-    root
-        The store's folder.
-
-    Examples
-    --------
-    >>> database_path("sqlite:", Path("/data/.trackkit")).as_posix()
-    '/data/.trackkit/trackkit.db'
-    >>> database_path("sqlite:////tmp/all.db", Path(".trackkit")).as_posix()
-    '/tmp/all.db'
-    """
-    rest = uri.removeprefix("sqlite:")
-    if rest == uri:
-        return Path(uri).expanduser()
-    rest = rest.removeprefix("//").removeprefix("/") if rest.startswith("///") else rest.removeprefix("//")
-    return Path(rest).expanduser() if rest else root / DATABASE_NAME
 
 
 class SQLiteSink:
@@ -53,7 +28,7 @@ class SQLiteSink:
     Parameters
     ----------
     uri
-        See `database_path`.
+        See `backend.store.sqlite.database_path`.
     root
         The store's folder: where the blobs are that records name.
     """
@@ -61,7 +36,7 @@ class SQLiteSink:
     local = True
 
     def __init__(self, uri: str, root: Path) -> None:
-        self.path = database_path(uri, root).absolute()
+        self.path = database_path(uri, root)
         self._root = root.absolute()
         self._db: SQLiteDatabase | None = None
         self._ingest: Ingest | None = None
@@ -94,6 +69,10 @@ class SQLiteSink:
         db, self._db, self._ingest = self._db, None, None
         if db is not None:
             db.close()
+
+    def tidy(self) -> None:
+        """Take over what dead writers that sent here left in their journals."""
+        recover(self._root, self.path)
 
     def lookup(self, run: str) -> Known | None:
         """What the store knows of a run, or None; see `core.sink.Resumable`."""

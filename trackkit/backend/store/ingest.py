@@ -96,6 +96,18 @@ class Ingest:
             ended = writers.microseconds(when) if when is not None else known[0][0] if known else 0
             return writers.abandon(self.db, run, self.writer, ended)
 
+    def alert(self, title: str, text: str) -> None:
+        """Add a warning about the writer to the run, once however often it is given."""
+        run = writers.find(self.db, self.run_id)
+        if run is None:
+            return
+        columns = ["time", "level", "title", "text"]
+        with self.db.atomic():
+            # Records' alerts are numbered by the offset of their end; no offset is negative.
+            seq = -1 - writers.position(self.db, run, self.writer)
+            row = (run, self.writer, seq, time.time_ns() // 1000, "warning", title, text)
+            self.db.upsert_many("alerts", ["run", "writer", "seq"], columns, [row])
+
     def _write(self, batch: Batch) -> int:
         position = self.position() if self._position is None else self._position
         if batch.end <= position:
@@ -133,7 +145,7 @@ class Ingest:
             raise _Moved
         if state == "crashed":
             writers.revive(self.db, run, self.writer)
-        latest = max(times, default=earliest)
+        latest = max(times, default=0)
         self.db.execute("update runs set updated = ? where run = ? and updated < ?", [latest, run, latest])
 
     def _apply(self, run: int, found: Separated) -> set[str]:

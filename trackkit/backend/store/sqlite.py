@@ -15,12 +15,16 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from trackkit.backend.store.database import Busy, Row, SchemaTooNew
 from trackkit.backend.store.schema import MIGRATIONS, SQLITE_VIEWS
 
 if TYPE_CHECKING:
     import sqlite_utils
+
+DATABASE_NAME = "trackkit.db"
+"""The database's file in a store's folder."""
 
 _MIGRATION_SET = "trackkit"
 _TYPES = {
@@ -34,6 +38,31 @@ _TYPES = {
 _ROWS_PER_STATEMENT = (256, 32, 4, 1)
 """Sizes of multi-row inserts. sqlite3 drops and takes the GIL once a statement, not once a row, so
 a few large statements disturb a training thread less than `executemany` and are faster."""
+
+
+def database_path(uri: str, root: Path) -> Path:
+    """The file a sink's URI means.
+
+    Parameters
+    ----------
+    uri
+        `sqlite:///relative/path.db`, `sqlite:////absolute/path.db`, `sqlite:` for the store's own file, or a
+        plain path.
+    root
+        The store's folder.
+
+    Examples
+    --------
+    >>> database_path("sqlite:", Path("/data/.trackkit")).as_posix()
+    '/data/.trackkit/trackkit.db'
+    >>> database_path("sqlite:////tmp/all.db", Path(".trackkit")).as_posix()
+    '/tmp/all.db'
+    """
+    rest = uri.removeprefix("sqlite:")
+    if rest == uri:
+        return Path(uri).expanduser().absolute()
+    rest = unquote(rest.removeprefix("//").removeprefix("/") if rest.startswith("///") else rest.removeprefix("//"))
+    return (Path(rest).expanduser() if rest else root / DATABASE_NAME).absolute()
 
 
 class SQLiteDatabase:
