@@ -92,7 +92,9 @@ def separate(payloads: list[bytes], ends: list[int], rest: Callable[[], None] = 
         if not position % _REST_EVERY:
             rest()
         if payload.startswith(_TAG) and len(payload) > _KEYS_AT:
-            group = layouts.get(payload[_KEYS_AT : len(payload) - 1 - 8 * _count(payload)])
+            header = payload[_KEYS_AT]
+            count = header & 0x0F if header <= 0x9F else int.from_bytes(payload[_KEYS_AT + 1 : _KEYS_AT + 3], "big")
+            group = layouts.get(payload[_KEYS_AT : len(payload) - 1 - 8 * count])
             if group is not None and payload[-1] == _NO_TEXTS and payload[_DOUBLE_AT] == _DOUBLE:
                 group.fast.append(position)
                 continue
@@ -116,12 +118,6 @@ def separate(payloads: list[bytes], ends: list[int], rest: Callable[[], None] = 
 def is_record(payload: bytes, tag: bytes) -> bool:
     """Whether a payload is a record of this tag, told without decoding it."""
     return payload[1:].startswith(bytes([0xA0 | len(tag)]) + tag)
-
-
-def _count(payload: bytes) -> int:
-    """How many keys a Points record in the fixed layout has."""
-    header = payload[_KEYS_AT]
-    return header & 0x0F if header <= 0x9F else int.from_bytes(payload[_KEYS_AT + 1 : _KEYS_AT + 3], "big")
 
 
 def _layout(keys: list[str]) -> bytes:

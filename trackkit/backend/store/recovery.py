@@ -159,10 +159,10 @@ def replay(
             done.sent += reached - max(done.position, frames.start)
             if meter is not None:
                 meter.add(reached - max(done.position, frames.start))
-            done.finished = done.finished or any(is_record(payload, b"finish") for payload in frames.payloads)
             done.position = reached
             last = frames.payloads[-1] if frames.payloads else last
     finally:
+        done.finished = is_record(last, b"finish")  # it is a writer's last record
         done.damage = reader.damage
         done.last = time_of(last)
     return done
