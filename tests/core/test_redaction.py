@@ -1,4 +1,5 @@
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,7 @@ def test_text_loses_what_looks_like_a_secret(secret: str) -> None:
     [
         ('api_key = "hello"', 'api_key = "[redacted]"'),
         ('{"token": "hello", "n": 1}', '{"token": "[redacted]", "n": 1}'),
+        ("-HF_TOKEN=hello", "-HF_TOKEN=[redacted]"),
         ("+HF_TOKEN=hello", "+HF_TOKEN=[redacted]"),
         ("export DB_PASSWORD=hello", "export DB_PASSWORD=[redacted]"),
         ("password: hunter2", "password: [redacted]"),
@@ -169,6 +171,30 @@ def test_a_private_key_whose_end_is_missing_is_taken_out_to_the_end() -> None:
     redacted = Redactor().text("-----BEGIN PRIVATE KEY-----\nMIIEow\nZ29v")
 
     assert redacted == "-----BEGIN PRIVATE KEY-----\n[redacted]\n[redacted]"
+
+
+def test_a_private_key_in_a_long_text_is_taken_out_wherever_it_stands() -> None:
+    for before in range(3900, 4200, 7):
+        text = "x" * 49 + "\n"
+        text = (text * 100)[:before] + "\n" + PRIVATE_KEY + text * 200
+
+        redacted = Redactor().text(text)
+
+        assert not any(line in redacted for line in KEY_BODY.splitlines())
+        assert len(redacted.splitlines()) == len(text.splitlines())
+
+
+def test_a_private_key_on_one_line_is_taken_out() -> None:
+    text = r'key = "-----BEGIN PRIVATE KEY-----\nMIIEow\n-----END PRIVATE KEY-----"' + "\nnext line\n"
+
+    expected = 'key = "-----BEGIN PRIVATE KEY-----[redacted]-----END PRIVATE KEY-----"\nnext line\n'
+    assert Redactor().text(text) == expected
+
+
+def test_code_that_speaks_of_private_keys_is_kept() -> None:
+    text = 'BEGIN = "-----BEGIN PRIVATE KEY-----"\nEND = r"-----END [A-Z ]*KEY-----"\n\ndef find(x):\n    pass\n'
+
+    assert Redactor().text(text).endswith('KEY-----"\n\ndef find(x):\n    pass\n')
 
 
 def test_a_redacted_patch_still_applies(tmp_path: Path) -> None:
@@ -228,3 +254,16 @@ def test_another_replacement_can_be_chosen() -> None:
 def test_a_rule_that_is_no_regular_expression_is_refused_with_its_text() -> None:
     with pytest.raises(ValueError, match=r"'\(unclosed' is no regular expression"):
         Redactor(["(unclosed"])
+
+
+def test_a_long_line_of_words_and_hyphens_takes_linear_time() -> None:
+    def seconds(size: int) -> float:
+        line = "token=1 " + "a-" * (size // 2)
+        started = time.thread_time()
+        Redactor().text(line)
+        return time.thread_time() - started
+
+    seconds(100)
+    small = max(min(seconds(8_000) for _ in range(3)), 1e-4)
+
+    assert seconds(64_000) < 40 * small

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +23,6 @@ DEFAULT_NAMES: tuple[str, ...] = (
     "access_?tokens?",
     "auth_?tokens?",
     "api_?tokens?",
-    "bearer",
     "jwt",
     "api_?keys?",
     "access_?keys?",
@@ -33,7 +33,6 @@ DEFAULT_NAMES: tuple[str, ...] = (
     "signing_?keys?",
     "encryption_?keys?",
     "cookies?$",
-    "dsn$",
 )
 """Names of settings whose values are secret, as regular expressions; see `Redactor`."""
 
@@ -79,14 +78,17 @@ _SLICE = 4096
 
 _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 _ASSIGNMENT = re.compile(
-    r"""(?<!\w)(?P<name>[A-Za-z_][\w.-]*+)["']?\s{0,4}(?P<operator>[:=])\s{0,4}"""
+    r"""(?<![\w.-])-{0,2}(?P<name>[A-Za-z_][\w.-]*+)["']?\s{0,4}(?P<operator>[:=])\s{0,4}"""
     r"""(?:(?P<quote>["'])(?P<quoted>[^"'\n]+)(?P=quote)|(?P<bare>[^\s"'`,;(){}\[\]<>]+))"""
 )
 _ENVIRONMENT_LINE = re.compile(r"[+\- ]?\s*(?:export )?[A-Za-z_]\w*=\S+\s*")
 _NUMBER = re.compile(r"[+-]?[0-9.,_]+(?:[eE][+-]?[0-9]+)?%?")
-_PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
-_PEM_END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY-----")
-_PEM_LINE = re.compile(r"(?m)^([+\- ]?+)[^\n]+$")
+_PRIVATE_KEY = re.compile(
+    r"(?P<begin>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----)"
+    # What follows on the line, in which line ends may be spelled out, and lines of base64 or headers.
+    r"(?P<body>(?:(?!-----END)[^\n])*(?:\n[+\- ]?(?:[A-Za-z0-9+/=]+|[A-Z][A-Za-z-]+: [^\n]*|)\r?(?=\n|\Z))*)"
+)
+_KEY_LINE = re.compile(r"^([+\- ]?+)[^\n]+$")
 _USER_INFO = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/@]*)@")
 _QUERY_ENTRY = re.compile(r"(?<=[?&;])(?P<name>[^=&;#]+)=(?P<value>[^&;#]+)")
 
@@ -137,9 +139,13 @@ class Redactor:
         names: Sequence[str] = DEFAULT_NAMES,
     ) -> None:
         self.replacement = replacement
-        self._shapes = [(_leading_literal(pattern), _compiled(pattern)) for pattern in patterns]
+        self._shapes = [(_leading_literal(pattern), pattern) for pattern in patterns]
+        # The defaults are compiled when first needed, which spares the start of a run some milliseconds.
+        for pattern in patterns:
+            if pattern not in DEFAULT_PATTERNS:
+                _compiled(pattern)
         self._name = _compiled("|".join(map(_whole_words, names))) if names else None
-        self._name_hints = [(hint, re.compile(rf"""{hint}[\w.-]*["']?\s{{0,4}}[:=]""")) for hint in _hints(names)]
+        self._name_hints = [(hint, rf"""{hint}[\w.-]*["']?\s{{0,4}}[:=]""") for hint in _hints(names)]
         self._judged: dict[str, bool] = {}
 
     def config(self, values: Mapping[str, Json]) -> dict[str, Json]:
@@ -191,8 +197,6 @@ class Redactor:
         """
         if not self._shapes and self._name is None:
             return text
-        if self._shapes and "-----BEGIN " in text:
-            text = self._without_private_keys(text)
         if len(text) <= _SLICE:
             return self._slice(text)
         cleaned: list[str] = []
@@ -234,13 +238,15 @@ class Redactor:
         return value
 
     def _slice(self, text: str) -> str:
+        if self._shapes and "-----BEGIN " in text:
+            text = _PRIVATE_KEY.sub(self._without_body, text)
         for literal, shape in self._shapes:
             if literal in text:
-                text = shape.sub(self._match, text)
+                text = _compiled(shape).sub(self._match, text)
         if self._name is None:
             return text
         lowered = text.lower()
-        if any(hint in lowered and operator.search(lowered) for hint, operator in self._name_hints):
+        if any(hint in lowered and _compiled(followed).search(lowered) for hint, followed in self._name_hints):
             return "\n".join(map(self._line, text.split("\n")))
         return text
 
@@ -273,23 +279,13 @@ class Redactor:
     def _query_entry(self, found: re.Match[str]) -> str:
         return self._replace(found, "value") if self.names_secret(found["name"]) else found[0]
 
-    def _without_private_keys(self, text: str) -> str:
-        parts: list[str] = []
-        position = 0
-        while begin := _PEM_BEGIN.search(text, position):
-            end = _PEM_END.search(text, begin.end())
-            stop = end.start() if end else len(text)
-            parts += text[position : begin.end()], self._without_key(text[begin.end() : stop])
-            position = stop
-        return "".join([*parts, text[position:]])
-
-    def _without_key(self, body: str) -> str:
-        # A key written on one line with "\n" spelled out may end where the marker begins.
-        if "\n" not in body:
-            return self.replacement
-        return _PEM_LINE.sub(lambda line: line[1] + self.replacement, body)
+    def _without_body(self, key: re.Match[str]) -> str:
+        first, *lines = key["body"].split("\n")
+        redacted = [_KEY_LINE.sub(lambda line: line[1] + self.replacement, line) for line in lines]
+        return key["begin"] + "\n".join([self.replacement if first.strip() else first, *redacted])
 
 
+@functools.cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
@@ -339,5 +335,9 @@ def _slices(text: str) -> Iterator[str]:
         if end <= start:
             newline = text.find("\n", start, start + 16 * _SLICE)
             end = newline + 1 if newline >= 0 else start + 16 * _SLICE
+        # A private key is recognised by its first line, so it stays in one piece.
+        begin = text.rfind("-----BEGIN ", start, end)
+        if begin >= 0 and (key := _PRIVATE_KEY.match(text, begin)):
+            end = max(end, key.end())
         yield text[start:end]
         start = end
