@@ -189,3 +189,18 @@ def test_of_each_path_the_newest_file_is_listed(db, fill):
     assert (blob.path, blob.digest) == ("a.txt", "ab" * 32)
     assert objects.inline(db, run, code.writer, code.seq) == b"newest"
     assert objects.inline(db, run, "w", 99) is None
+
+
+def test_reading_one_key_leaves_the_points_of_others_alone(db, fill):
+    run = fill.run()
+    fill.series(run, "loss", [1.0] * 5, per_chunk=4)
+    statements: list[str] = []
+    db.connection.set_trace_callback(statements.append)
+    series.points(db, run, "loss")
+    list(series.windows(db, run, ["loss"]))
+    db.connection.set_trace_callback(None)
+
+    plans = [row[3] for sql in statements for row in db.query(f"explain query plan {sql}")]
+    reads = [step for step in plans if "SEARCH points" in step or "SEARCH chunks" in step]
+    assert len(reads) >= 4
+    assert not [step for step in reads if "series=?" not in step], reads

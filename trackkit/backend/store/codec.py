@@ -27,3 +27,8 @@ def decompress_floats(data: bytes) -> Floats:
     """The float64 column that `compress` made `data` from."""
     column: Floats = standalone.simple_decompress(data)
     return column
+
+
+def decompress_into(column: Ints | Floats, data: bytes) -> None:
+    """Fill a contiguous column with what `compress` made `data` from."""
+    standalone.simple_decompress_into(data, column)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -31,13 +31,16 @@ LOOSE_POINTS: Final = 200_000
 
 _BOTH_LEVELS = """
     select series.key, chunks.series, 0, chunks.seq, chunks.steps, chunks.times, chunks.vals,
-           null as step, null as time, null as value
-    from series join chunks on chunks.run = series.run and chunks.series = series.series
-    where series.run = ? and series.kind = ?{keys} and chunks.max_step >= ? and chunks.min_step <= ?
+           chunks.count, null as time, null as value
+    from series cross join chunks
+    where series.run = ? and series.kind = ?{keys} and chunks.run = series.run and chunks.series = series.series
+          and chunks.max_step >= ? and chunks.min_step <= ?
     union all
     select series.key, points.series, 1, points.seq, null, null, null, points.step, points.time, points.value
-    from series join points on points.run = series.run and points.series = series.series
-    where series.run = ? and series.kind = ?{keys} and points.step >= ? and points.step <= ?"""
+    from series cross join points
+    where series.run = ? and series.kind = ?{keys} and points.run = series.run and points.series = series.series
+          and points.step >= ? and points.step <= ?"""
+"""`cross join` holds SQLite to the order: it would rather read every point of a run and then look for the key."""
 
 
 class Points(NamedTuple):
@@ -133,33 +136,36 @@ def _chosen(column: str, keys: Sequence[str] | None) -> tuple[str, list[str]]:
 
 
 def _gathered(rows: list[Row]) -> Points:
-    """The rows of both levels of one key as arrays, writer after writer, each in the order it logged."""
+    """The rows of both levels of one key as arrays, writer after writer, each in the order it logged.
+
+    Chunks are decompressed to where they belong: joining them afterwards costs more than decompressing.
+    """
     rows.sort(key=lambda row: row[1:4])
-    parts: list[Points] = []
-    loose: list[Row] = []
-    for row in rows:
-        if row[2] == 0:
-            parts += _loose_points(loose)
-            loose = []
-            parts.append(Points(_ints(row[4]), _ints(row[5]), codec.decompress_floats(row[6])))
-        else:
-            loose.append(row)
-    parts += _loose_points(loose)
-    if len(parts) == 1:
-        return parts[0]
-    steps, times, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return Points(steps, times, values)
+    count = sum(1 if row[2] else row[7] for row in rows)
+    found = Points(np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.float64))
+    start = 0
+    for (_, level), group in itertools.groupby(rows, key=lambda row: row[1:3]):
+        fill = _fill_from_rows if level else _fill_from_chunks
+        start = fill(found, start, list(group))
+    return found
 
 
-def _ints(data: bytes) -> Steps:
-    return codec.decompress_ints(data)
+def _fill_from_chunks(found: Points, start: int, chunks: list[Row]) -> int:
+    """Fill the arrays from a position on; the position after."""
+    for chunk in chunks:
+        part = slice(start, start + chunk[7])
+        for column, data in zip(found, chunk[4:7], strict=True):
+            codec.decompress_into(column[part], data)
+        start = part.stop
+    return start
 
 
-def _loose_points(rows: list[Row]) -> Iterable[Points]:
-    if not rows:
-        return []
-    steps, times, values = zip(*(row[7:10] for row in rows), strict=True)
-    return [Points(np.array(steps, np.int64), np.array(times, np.int64), np.array(values, np.float64))]
+def _fill_from_rows(found: Points, start: int, rows: list[Row]) -> int:
+    """Fill the arrays from a position on; the position after."""
+    part = slice(start, start + len(rows))
+    for column, values in zip(found, zip(*(row[7:10] for row in rows), strict=True), strict=True):
+        column[part] = np.array(values, column.dtype)
+    return part.stop
 
 
 def _text_points(rows: list[Row]) -> Points:
@@ -183,8 +189,9 @@ def _chunk_ends(db: Database, run: int, keys: Sequence[str] | None, first: int) 
     """Of each metric's series the last step and the length of its chunks, by last step."""
     chosen, named = _chosen("series.key", keys)
     sql = f"""select chunks.series, chunks.max_step, chunks.count
-              from series join chunks on chunks.run = series.run and chunks.series = series.series
-              where series.run = ? and series.kind = 'metric'{chosen} and chunks.max_step >= ?
+              from series cross join chunks
+              where series.run = ? and series.kind = 'metric'{chosen} and chunks.run = series.run
+                    and chunks.series = series.series and chunks.max_step >= ?
               order by chunks.series, chunks.max_step"""
     ends: defaultdict[int, list[Row]] = defaultdict(list)
     for series, last, count in db.query(sql, [run, *named, first]):
