@@ -76,14 +76,15 @@ def _rasterise(steps: Floats, values: Floats, width: int, height: int) -> NDArra
     order = np.argsort(columns, kind="stable")
     columns, rows = columns[order], rows[order]
     cells = np.zeros((height, width), dtype=np.int64)
-    for column in range(width * 2):
-        here = columns == column
-        if here.any():
-            low, high = int(rows[here].min()), int(rows[here].max())
-        else:
-            low = high = round(float(np.interp(column, columns, rows)))
-        for row in range(low, high + 1):
+    before = int(rows[0])
+    for column in range(int(columns[0]), int(columns[-1]) + 1):
+        here = rows[columns == column]
+        passed = here if len(here) else np.rint(np.interp([column], columns, rows)).astype(np.int64)
+        low, high = int(passed.min()), int(passed.max())
+        # A steep line is drawn through all rows between two columns.
+        for row in range(min(low, before + 1), max(high, before - 1) + 1):
             cells[row // 4, column // 2] |= _DOTS[row % 4][column % 2]
+        before = int(passed[-1])
     return cells
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,19 +94,33 @@ def print_head(console: Console, run: Run) -> None:
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """The lines under a run's head that have something to say."""
-    data = run.metadata
-    git = data.get("git") or {}
-    commit = str(git.get("commit", ""))[:12]
-    where = " ".join(part for part in (commit, git.get("branch"), "(changed)" if git.get("dirty") else "") if part)
-    host = ", ".join(str(data[key]) for key in ("host", "user", "os", "python", "cpu", "gpu") if data.get(key))
+    known = run.metadata
     lines = [
         ("tags", ", ".join(run.tags)),
         ("notes", run.notes),
-        ("command", str(data.get("command") or "")),
-        ("git", where),
-        ("host", host),
+        ("command", shlex.join(known.get("command") or [])),
+        ("git", git_line(known.get("git") or {})),
+        ("host", host_line(known)),
     ]
     return [(label, value) for label, value in lines if value]
+
+
+def git_line(git: dict[str, Any]) -> str:
+    """Which code it was, in a line."""
+    parts = (str(git.get("commit") or "")[:12], git.get("branch"), "with changes" if git.get("dirty") else "")
+    return ", ".join(part for part in parts if part)
+
+
+def host_line(known: dict[str, Any]) -> str:
+    """On what it ran, in a line."""
+    python, cpu = known.get("python") or {}, known.get("cpu") or {}
+    parts = [known.get("host"), known.get("os")]
+    if python.get("version"):
+        parts.append(f"Python {python['version']}")
+    if cpu.get("model"):
+        parts.append(f"{cpu.get('logical', '?')} × {cpu['model']}")
+    parts += [gpu.get("name") for gpu in known.get("gpus") or []]
+    return ", ".join(str(part) for part in parts if part)
 
 
 def print_entries(console: Console, title: str, entries: Sequence[tuple[str, Any]]) -> None:
@@ -178,7 +193,7 @@ def accounting_line(accounting: dict[str, float]) -> str:
         f"{accounting.get('call_microseconds', 0):.1f} µs a call",
         f"{output.size(accounting.get('journal_bytes', 0))} of journal",
     ]
-    for key, said in (("retries", "retries"), ("waiting_bytes", "bytes not delivered"), ("dropped", "records dropped")):
+    for key, said in (("retries", "retries"), ("dropped", "records dropped")):
         if accounting.get(key):
             parts.append(f"{accounting[key]:,.0f} {said}")
     return "tracking: " + ", ".join(parts) + ("" if accounting.get("dropped") else ", nothing dropped")
