@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, bool]]:
     }
 
 
-def patched_clone(repository: Path, tmp_path: Path, **limits: int) -> Path:
+def patched_clone(repository: Path, tmp_path: Path, **limits: Any) -> Path:
     """A clean clone with the patch applied."""
     patch = git_diff(repository, Redactor(), **limits)
     assert patch is not None

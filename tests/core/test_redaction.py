@@ -53,7 +53,7 @@ def test_a_config_loses_its_secrets_however_deep() -> None:
         "credentials": {"user": "[redacted]", "key": "[redacted]"},
         "comment": "made with [redacted].",
     }
-    assert config["data"]["api_key"] == "abc"  # type: ignore[index,call-overload]
+    assert config["data"]["api_key"] == "abc"  # type: ignore[index]
 
 
 def test_flags_and_numbers_are_no_secrets_except_a_numeric_password() -> None:
