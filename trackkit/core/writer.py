@@ -233,6 +233,7 @@ class JournalWriter:
         self.dropped = 0
         """Records lost because neither the disk nor the memory limit had room."""
         self.appended = 0
+        self._sinks = sinks
         self._warn = warn
         self._warned = False
         self.lock = threading.Lock()
@@ -247,7 +248,9 @@ class JournalWriter:
         except OSError as error:
             self._complain(error)
         first = min(FIRST_SEGMENT_BYTES, segment_bytes)
-        self._segment: Segment = self._open_segment(0, first, 0) or MemorySegment(self.folder, 0, first)
+        self._segment: Segment = self._open_segment(0, first, 0) or MemorySegment(
+            self.folder / segment_name(0), 0, first
+        )
         self.memory = self._segment.memory
         self.position = 0
         self.limit = self._watermark()
@@ -256,10 +259,14 @@ class JournalWriter:
         """Make the folder under a hidden name and lock it, so that nobody ever sees it without its lock."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         hidden = self.folder.with_name(f".{self.folder.name}")
-        hidden.mkdir()
+        hidden.mkdir(exist_ok=True)
         lock = WriterLock(hidden)
-        write_sinks(hidden, dict.fromkeys(sinks, 0))
-        hidden.rename(self.folder)
+        try:
+            write_sinks(hidden, dict.fromkeys(sinks, 0))
+            hidden.rename(self.folder)
+        except OSError:
+            lock.release()
+            raise
         lock.path = self.folder / lock.path.name
         return lock
 
@@ -316,12 +323,16 @@ class JournalWriter:
             if segment is None:
                 self.dropped += 1
                 return False
-            self._segment.used = self.position
-            self._retired.append(self._segment)
-            self._segment, self.memory, self.position = segment, segment.memory, 0
+            self._go_on_in(segment)
             end = 8 + size
         self.limit = max(end, self._watermark())
         return True
+
+    def _go_on_in(self, segment: Segment) -> None:
+        """Leave the current segment for another one. Called with the lock held."""
+        self._segment.used = self.position
+        self._retired.append(self._segment)
+        self._segment, self.memory, self.position = segment, segment.memory, 0
 
     def _watermark(self) -> int:
         """The position past which the pump should make more pages ready."""
@@ -451,7 +462,8 @@ class JournalWriter:
             return
         try:
             if self._writer_lock is None:
-                self._writer_lock = self._make_folder([])
+                self._writer_lock = self._make_folder(self._sinks)
+            self._leave_memory()
             for segment in list(self._retired):
                 if isinstance(segment, MemorySegment):
                     segment.spill(segment.used)
@@ -459,7 +471,23 @@ class JournalWriter:
                     self._retired[self._retired.index(segment)] = saved
         except OSError:
             return
-        self._warned = False
+        if self._segment.on_disk:
+            self._warned = False
+
+    def _leave_memory(self) -> None:
+        """Go on in a file if the disk takes one, so that what memory holds can follow."""
+        segment = self._segment
+        if segment.on_disk:
+            return
+        self._prepare(segment, AHEAD_BYTES)
+        with self.lock:
+            prepared, self._prepared = self._prepared, None
+            if prepared is not None and self._segment is segment:
+                self._go_on_in(prepared)
+                self.limit = self._watermark()
+                prepared = None
+        if prepared is not None:
+            prepared.delete()
 
     def close(self, *, acknowledged: bool) -> int:
         """End the journal; the number of bytes that could be kept nowhere.
@@ -469,6 +497,8 @@ class JournalWriter:
         acknowledged
             Whether every sink has everything, so that the journal can be deleted.
         """
+        if not acknowledged:
+            self.restore()
         with self.lock:
             self._closed = True
             self.limit = -1
