@@ -51,6 +51,8 @@ class Capture:
         self._settings = settings
         self._root = root
         self._redactor = redactor
+        self.rest: Callable[[], None] = lambda: None
+        """Gives way to the training thread; the pump's, once there is one."""
         self._sampler: SystemSampler | None = None
         self._console: ConsoleCapture | None = None
         if settings.console != "off":
@@ -67,6 +69,11 @@ class Capture:
         """Stop listening; what was held back is recorded."""
         if self._console is not None:
             self._console.stop()
+
+    def close(self) -> None:
+        """Let go of the devices; the pump has ended."""
+        if self._sampler is not None:
+            self._sampler.close()
 
     def after_fork_in_child(self) -> None:
         """In a forked child: the console is the parent's affair."""
@@ -88,7 +95,7 @@ class Capture:
         if self._sampler is None:
             from trackkit.core.system import SystemSampler
 
-            self._sampler = SystemSampler(path=self._root.parent, gpu=self._settings.gpu)
+            self._sampler = SystemSampler(path=self._root.parent, gpu=self._settings.gpu, rest=self.rest)
         self._record(records.System(self._now(), self._sampler.sample()))
 
     def _emit(self, stream: str, text: str) -> None:
@@ -100,9 +107,9 @@ class Capture:
         from trackkit.core import provenance
         from trackkit.core.redaction import Redactor
 
-        redactor = self._redactor if self._redactor is not None else Redactor(patterns=())
+        redactor = self._redactor if self._redactor is not None else Redactor((), names=())
         settings = self._settings
-        for section in provenance.gather(redactor, git=settings.git, packages=settings.packages):
+        for section in provenance.gather(redactor, git=settings.git, packages=settings.packages, rest=self.rest):
             if section:
                 self._record(records.Provenance(self._now(), section))
             yield section
@@ -110,7 +117,7 @@ class Capture:
             path, content = source
             self._keep_source("code/main", path, content)
             yield path
-        if settings.git and (patch := provenance.git_diff(Path.cwd(), redactor)):
+        if settings.git and (patch := provenance.git_diff(Path.cwd(), redactor, rest=self.rest)):
             self._keep("diff", "diff", "diff.patch", patch.encode("utf-8", "surrogateescape"))
             yield patch
 

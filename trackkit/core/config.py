@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
@@ -171,7 +172,7 @@ def _from_file(path: Path) -> Mapping[str, Any]:
         loaded = tomllib.loads(text)
     else:
         try:
-            import yaml  # type: ignore[import-untyped]
+            yaml = importlib.import_module("yaml")
         except ImportError:
             raise ImportError(f"reading {path.name} needs PyYAML: pip install pyyaml") from None
         loaded = yaml.safe_load(text)

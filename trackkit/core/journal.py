@@ -10,17 +10,17 @@ from __future__ import annotations
 import json
 import os
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from zlib import crc32
 
-try:
-    import fcntl
-except ImportError:  # Windows has msvcrt instead
-    fcntl = None  # type: ignore[assignment]
+if sys.platform == "win32":
     import msvcrt
+else:
+    import fcntl
 
 HEADER = struct.Struct("<II")
 MAX_RECORD_BYTES = 32 * 1024 * 1024
@@ -233,7 +233,7 @@ def _good_from(file: FileIO, position: int, end: int) -> bool:
     length, checksum = HEADER.unpack(header)
     if length == 0:
         return True
-    return position + 8 + length <= end and crc32(_read_at(file, position + 8, length)) == checksum
+    return bool(position + 8 + length <= end and crc32(_read_at(file, position + 8, length)) == checksum)
 
 
 class WriterLock:
@@ -267,10 +267,10 @@ class WriterLock:
 
 
 def _lock(handle: int) -> None:
-    if fcntl is not None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if sys.platform == "win32":
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
     else:
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def lock_if_dead(folder: Path) -> WriterLock | None:

@@ -126,14 +126,14 @@ class Lane:
             self._back_off(error, hurry=False)
             self.acknowledged = 0
 
-    def tidy(self) -> None:
+    def tidy(self, rest: Callable[[], None]) -> None:
         """Let the sink finish what dead writers left behind, if it knows how. Never raises."""
         try:
-            tidy = getattr(self.sink(), "tidy", None)
+            tidy: Callable[[Callable[[], None]], None] | None = getattr(self.sink(), "tidy", None)
             if tidy is not None:
-                tidy()
-        except Exception:
-            logger.debug("tidying %s failed", self.uri, exc_info=True)
+                tidy(rest)
+        except (_Hurry, Exception):
+            logger.debug("tidying %s ended early", self.uri, exc_info=True)
 
     def close(self) -> None:
         """Close the sink; the next delivery opens it again. Never raises."""
@@ -143,6 +143,10 @@ class Lane:
                 sink.close()
         except Exception:
             logger.debug("closing %s failed", self.uri, exc_info=True)
+
+
+class _Hurry(BaseException):
+    """The run is finishing; what can be done by the next one is left to it. Passes through `except Exception`."""
 
 
 def _jitter() -> float:
@@ -209,7 +213,7 @@ class Pump:
         self._settled = threading.Event()
         self._stop = threading.Event()
         self._progress = threading.Condition()
-        self.lanes = [Lane(uri, root, journal, self._rest) for uri in sinks]
+        self.lanes = [Lane(uri, root, journal, self.rest) for uri in sinks]
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -234,9 +238,9 @@ class Pump:
                 self._deliver(inline)
             for chore in self._chores:
                 if chore.next <= now and not self._stop.is_set():
-                    self._rest()
+                    self.rest()
                     chore.run(now)
-            self._gather()
+            self._gather(inline)
             if not self._stop.is_set():
                 due = min([next_delivery, *(chore.next for chore in self._chores)])
                 pause = max(0.0, due - time.monotonic())
@@ -276,7 +280,7 @@ class Pump:
         with self._progress:
             self._progress.notify_all()
 
-    def _gather(self) -> None:
+    def _gather(self, inline: list[Lane]) -> None:
         if self._once is None:
             return
         try:
@@ -288,14 +292,21 @@ class Pump:
             logger.debug("gathering failed", exc_info=True)
         self._once = None
         self._settled.set()
+        for lane in inline:
+            lane.tidy(self._rest_until_hurry)
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
         """Give way to the training thread, and keep its pages ready."""
         if self._hurry.is_set():
             return
         time.sleep(_REST_SECONDS)
         if self._journal.wake.is_set() and threading.current_thread() is self._threads[0]:
             self._journal.keep_ahead()
+
+    def _rest_until_hurry(self) -> None:
+        if self._hurry.is_set():
+            raise _Hurry
+        self.rest()
 
     def _keep(self) -> None:
         self._journal.write_back()

@@ -65,7 +65,7 @@ class Recorder:
 
     def write_to(self, journal: JournalWriter) -> None:
         """Record into a journal from here on."""
-        self._append = journal.append
+        self._append: Callable[[bytes], None] = journal.append
         self.log: Log = _fast_log(self, journal, self._shapes)
 
     def write_through(self, append: Callable[[bytes], None]) -> None:

@@ -180,4 +180,5 @@ def decode(payload: bytes | memoryview) -> AnyRecord:
     msgspec.MsgspecError
         If the payload is no record this version knows.
     """
-    return _decoder.decode(payload)
+    record: AnyRecord = _decoder.decode(payload)
+    return record

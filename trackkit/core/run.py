@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trackkit.core.pump import Pump
     from trackkit.core.redaction import Redactor
 
-State = Literal["running", "finished", "failed", "killed"]
+
 Level = Literal["info", "warning", "error"]
 _RULES = ("last", "min", "max", "mean", "first", "best", "none")
 _SETTLE_SECONDS = 10.0
@@ -69,8 +69,8 @@ class Run:
         self._name = identity.name
         self._tags = list(identity.tags)
         self._notes = identity.notes
-        self._state: State = "running"
-        self._ending: tuple[State, int, str] | None = None
+        self._state: str = "running"
+        self._ending: tuple[str, int, str] | None = None
         self._finish_lock = threading.RLock()
         self._offline = settings.mode == "offline"
         self._sinks = [] if self._offline else list(settings.sink)
@@ -125,6 +125,8 @@ class Run:
             once=self._capture.provenance() if self._capture is not None else iter(()),
             before_release=lambda offset: self.summary.catch_up(),
         )
+        if self._capture is not None:
+            self._capture.rest = self._pump.rest
         try:
             self._pump.start()
         except RuntimeError:  # the interpreter is shutting down; the journal is enough
@@ -256,7 +258,7 @@ class Run:
         return self._recorder.next_step
 
     @property
-    def state(self) -> State:
+    def state(self) -> str:
         """`running`, or how the run ended."""
         return self._state
 
@@ -314,7 +316,7 @@ class Run:
             if self._state != "running":
                 return
             if exit_code is not None:
-                state: State = "finished" if exit_code == 0 else "failed"
+                state: str = "finished" if exit_code == 0 else "failed"
                 self._ending = (state, int(exit_code), self._ending[2] if self._ending else "")
             state, code, error = self._ending or ("finished", 0, "")
             self._state = state
@@ -341,6 +343,8 @@ class Run:
                     for lane in self._pump.lanes:
                         lane.settle()
                 self._pump.stop(1.0)
+                if self._capture is not None:
+                    self._capture.close()
                 if not drained and self._sinks:
                     self._pump.note_offsets()
             self.summary.catch_up()
@@ -362,7 +366,7 @@ class Run:
         lanes = self._pump.lanes if self._pump is not None else []
         return self._journal.end - min((lane.acknowledged for lane in lanes), default=0)
 
-    def end(self, state: State, exit_code: int, error: str) -> None:
+    def end(self, state: str, exit_code: int, error: str) -> None:
         """Remember how the process ends; `finish` records it."""
         self._ending = (state, exit_code, error)
 
@@ -392,7 +396,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._ending = lifecycle.describe_exception(kind, error, trace)  # type: ignore[assignment]
+            self._ending = lifecycle.describe_exception(kind, error, trace)
         self.finish()
 
     def __repr__(self) -> str:
@@ -476,9 +480,11 @@ def _finish_with_multiprocessing(run: Run) -> None:
 def _redactor(settings: Settings) -> Redactor | None:
     if not settings.redact:
         return None
-    from trackkit.core.redaction import DEFAULT_PATTERNS, Redactor
+    from trackkit.core.redaction import DEFAULT_NAMES, DEFAULT_PATTERNS, Redactor
 
-    return Redactor([*DEFAULT_PATTERNS, *settings.redact_patterns])
+    return Redactor(
+        [*DEFAULT_PATTERNS, *settings.redact_patterns], names=[*DEFAULT_NAMES, *settings.redact_names]
+    )
 
 
 def _refuse_log(values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
@@ -547,7 +553,7 @@ class DisabledRun(Run):
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         self._state = "finished" if not exit_code else "failed"
 
-    def end(self, state: State, exit_code: int, error: str) -> None: ...
+    def end(self, state: str, exit_code: int, error: str) -> None: ...
 
     def after_fork_in_child(self) -> None: ...
 

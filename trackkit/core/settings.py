@@ -56,8 +56,10 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Keep the names and versions of installed distributions."""
     redact: bool = True
     """Remove what looks like a secret from config, environment, arguments, console and patch."""
+    redact_names: list[str] = []
+    """Regular expressions of further words that make a key's value secret, such as `pin`."""
     redact_patterns: list[str] = []
-    """Regular expressions of further keys whose values are secret."""
+    """Regular expressions of further texts that are secret wherever they stand."""
     signals: bool = True
     """Handle SIGTERM, if nobody else does."""
 

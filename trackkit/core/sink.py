@@ -116,6 +116,14 @@ class Resumable(Protocol):
         ...
 
 
+class Tidy(Protocol):
+    """A sink that can finish what dead writers in its store's folder left behind."""
+
+    def tidy(self, rest: Callable[[], None]) -> None:
+        """Do so, calling `rest` every 100 µs or so; it may raise to stop the work, which is taken up another time."""
+        ...
+
+
 class Known(msgspec.Struct):
     """A run as the sink's target knows it."""
 

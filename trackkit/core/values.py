@@ -66,7 +66,7 @@ def as_number_or_text(key: str, value: Any) -> float | str:
     """
     if isinstance(value, str):
         return _checked_text(key, str(value))
-    single = value if isinstance(value, numbers.Number) else _single_item(value)
+    single: Any = value if isinstance(value, numbers.Number) else _single_item(value)
     complex_number = isinstance(single, numbers.Complex) and not isinstance(single, numbers.Real)
     if single is not None and not complex_number and not isinstance(single, (str, bytes)):
         try:

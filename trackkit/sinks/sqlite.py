@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -70,9 +70,9 @@ class SQLiteSink:
         if db is not None:
             db.close()
 
-    def tidy(self) -> None:
-        """Take over what dead writers that sent here left in their journals."""
-        recover(self._root, self.path)
+    def tidy(self, rest: Callable[[], None] = lambda: None) -> None:
+        """Take over what dead writers that sent here left in their journals; see `core.sink.Tidy`."""
+        recover(self._root, self.path, rest=rest)
 
     def lookup(self, run: str) -> Known | None:
         """What the store knows of a run, or None; see `core.sink.Resumable`."""
