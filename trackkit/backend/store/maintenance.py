@@ -1,0 +1,356 @@
+"""Looking after a store: `doctor` checks it and repairs what can be repaired, `gc` frees what nobody needs."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from trackkit.backend.store import codec, recovery, writers
+from trackkit.backend.store.columns import is_record
+from trackkit.backend.store.database import Busy, SchemaTooNew
+from trackkit.backend.store.sqlite import DATABASE_NAME, SQLiteDatabase
+from trackkit.core import journal, records
+from trackkit.core.blobs import Blobs
+from trackkit.core.journal import JournalReader
+
+GRACE_SECONDS = 3600.0
+"""A blob nothing refers to may be one whose record is still on its way; after this long it is not."""
+_PIECE_BYTES = 8 << 20
+
+
+class Finding(msgspec.Struct):
+    """Something `doctor` found wrong.
+
+    Attributes
+    ----------
+    kind
+        `database`, `journal`, `blob`, `series` or `run`.
+    text
+        A sentence: what is wrong, and what can be done where it is not done yet.
+    repaired
+        Whether it was put right.
+    """
+
+    kind: str
+    text: str
+    repaired: bool = False
+
+
+class Report(msgspec.Struct):
+    """What `doctor` found.
+
+    Attributes
+    ----------
+    checked
+        How many of each thing were looked at.
+    """
+
+    findings: list[Finding] = []
+    checked: dict[str, int] = {}
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is wrong, or no longer."""
+        return all(finding.repaired for finding in self.findings)
+
+
+class Freed(msgspec.Struct):
+    """What `gc` deleted, or would delete.
+
+    Attributes
+    ----------
+    blobs, journals, bytes
+        How many, and the bytes on disk they took, with those the database gave back.
+    """
+
+    blobs: int = 0
+    journals: int = 0
+    bytes: int = 0
+
+
+def doctor(root: Path, repair: bool = False, *, progress: recovery.Progress | None = None) -> Report:
+    """Check a store.
+
+    Parameters
+    ----------
+    root
+        The store's folder.
+    repair
+        Put right what can be: bring orphaned journals into the store, mark the runs of dead writers crashed,
+        count series anew, delete blobs that nothing refers to. Without it nothing is changed.
+    progress
+        Called now and then with the steps done and to do.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    """
+    path = root / DATABASE_NAME
+    if not path.exists() and not (root / "journals").is_dir():
+        raise FileNotFoundError(f"there is no trackkit store in {root}: expected {DATABASE_NAME} or journals/ in it")
+    report = Report()
+    _check_journals(root, repair, report)
+    if not path.exists():
+        return report
+    try:
+        with contextlib.closing(SQLiteDatabase(path, read_only=not repair)) as db:
+            db.migrate()
+            checks: list[Callable[[SQLiteDatabase, Path, bool, Report], None]]
+            checks = [_check_database, _check_runs, _check_series, _check_blobs]
+            for number, check in enumerate(checks):
+                check(db, root, repair, report)
+                if progress is not None:
+                    progress(number + 1, len(checks))
+    except SchemaTooNew as error:
+        report.findings.append(Finding("database", str(error)))
+    except (sqlite3.DatabaseError, Busy) as error:
+        report.findings.append(Finding("database", f"{path} can't be read: {error}; restore it from a copy"))
+    return report
+
+
+def gc(root: Path, dry_run: bool = False) -> Freed:
+    """Free space: blobs no run refers to, journals that were synced everywhere, the database's free pages.
+
+    Parameters
+    ----------
+    root
+        The store's folder.
+    dry_run
+        Only tell what would go.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    Busy
+        If other processes write to the database without a pause.
+    """
+    path = root / DATABASE_NAME
+    if not path.exists():
+        raise FileNotFoundError(f"there is no trackkit store in {root}: expected {DATABASE_NAME} in it")
+    freed = Freed()
+    with contextlib.closing(SQLiteDatabase(path, read_only=dry_run)) as db:
+        db.migrate()
+        _delete_journals(root, dry_run, freed)
+        _delete_blobs(db, root, dry_run, freed)
+        if dry_run:
+            pages, size = (db.query(f"pragma {name}")[0][0] for name in ("freelist_count", "page_size"))
+            freed.bytes += pages * size
+        else:
+            before = _disk_size(path)
+            db.execute("vacuum")
+            db.query("pragma wal_checkpoint(truncate)")
+            freed.bytes += max(0, before - _disk_size(path))
+    return freed
+
+
+def _disk_size(path: Path) -> int:
+    size = path.stat().st_size
+    with contextlib.suppress(FileNotFoundError):
+        size += path.with_name(f"{path.name}-wal").stat().st_size
+    return size
+
+
+# doctor
+
+
+def _check_journals(root: Path, repair: bool, report: Report) -> None:
+    """Journals of dead writers that are not in the store yet, and damage in them."""
+    found: dict[Path, list[Finding]] = {}
+    target = (root / DATABASE_NAME).absolute()
+    report.checked["journals"] = 0
+    for folder in journal.writer_folders(root):
+        report.checked["journals"] += 1
+        lock = recovery.lock_dead(folder)
+        if lock is None:
+            continue
+        contents = _read(folder)
+        lock.release()
+        name = f"the journal of run {folder.parent.name}, writer {folder.name}"
+        found[folder] = [Finding("journal", f"{name} is damaged: {text}") for text in contents.damage]
+        if recovery.own_sink(folder, root, target) is not None:
+            text = f"{name} was left by a process that died; whoever opens the store next brings it in"
+            found[folder].append(Finding("journal", text))
+    if repair:
+        for one in recovery.recover(root).journals:
+            for finding in found.get(root / "journals" / one.run / one.writer, []):
+                finding.repaired = not one.error
+    report.findings += [finding for some in found.values() for finding in some]
+
+
+def _check_database(db: SQLiteDatabase, root: Path, repair: bool, report: Report) -> None:
+    """SQLite's own check of the file."""
+    for (text,) in db.query("pragma integrity_check"):
+        if text != "ok":
+            report.findings.append(Finding("database", f"{db.path} is damaged: {text}; restore it from a copy"))
+
+
+def _check_runs(db: SQLiteDatabase, root: Path, repair: bool, report: Report) -> None:
+    """Writers that count as running without a living journal: what recovery does not find, as it is gone."""
+    report.checked["runs"] = db.query("select count(*) from runs")[0][0]
+    sql = """select runs.run, runs.id, writers.writer, runs.updated from writers join runs using (run)
+             where writers.state = 'running'"""
+    for run, id, writer, updated in db.query(sql):
+        if (root / "journals" / id / writer).exists():
+            continue
+        text = (
+            f"run {id} counts as running, but its writer {writer} has no journal here: it is dead or writes elsewhere"
+        )
+        finding = Finding("run", text)
+        if repair:
+            with db.atomic():
+                finding.repaired = writers.abandon(db, run, writer, updated)
+        report.findings.append(finding)
+
+
+def _check_series(db: SQLiteDatabase, root: Path, repair: bool, report: Report) -> None:
+    """Whether each series has the points it says, and whether its chunks can be read."""
+    report.checked["series"] = db.query("select count(*) from series")[0][0]
+    report.checked["chunks"] = db.query("select count(*) from chunks")[0][0]
+    sql = """select series.run, series.series, runs.id, series.key, series.count, series.sealed,
+                    (select coalesce(sum(count), 0) from chunks
+                     where chunks.run = series.run and chunks.series = series.series),
+                    (select count(*) from points where points.run = series.run and points.series = series.series)
+             from series join runs using (run)"""
+    for run, number, id, key, count, sealed, in_chunks, in_rows in db.query(sql):
+        if (sealed, count) == (in_chunks, in_chunks + in_rows):
+            continue
+        text = f"{key} of run {id} should have {count} points, {sealed} of them sealed, and has {in_chunks + in_rows}"
+        finding = Finding("series", f"{text}, {in_chunks} of them sealed")
+        if repair:
+            with db.atomic():
+                update = "update series set count = ?, sealed = ? where run = ? and series = ?"
+                db.execute(update, [in_chunks + in_rows, in_chunks, run, number])
+            finding.repaired = True
+        report.findings.append(finding)
+    for id, key, seq in _unreadable_chunks(db):
+        text = f"the chunk of {key} of run {id} that begins with point {seq} can't be read; its points are lost"
+        report.findings.append(Finding("series", text))
+
+
+def _unreadable_chunks(db: SQLiteDatabase) -> Iterator[tuple[str, str, int]]:
+    sql = """select runs.id, series.key, chunks.seq, chunks.count, steps, times, vals
+             from chunks join series using (run, series) join runs using (run)
+             where chunks.rowid > ? and chunks.rowid <= ?"""
+    highest = db.query("select coalesce(max(rowid), 0) from chunks")[0][0]
+    for start in range(0, highest, 256):
+        for id, key, seq, count, steps, times, values in db.query(sql, [start, start + 256]):
+            try:
+                columns = codec.decompress_ints(steps), codec.decompress_ints(times), codec.decompress_floats(values)
+                readable = all(len(column) == count for column in columns)
+            except Exception:  # pcodec panics and raises in its own ways
+                readable = False
+            if not readable:
+                yield id, key, seq
+
+
+def _check_blobs(db: SQLiteDatabase, root: Path, repair: bool, report: Report) -> None:
+    """Blobs that are missing, that are not what their name says, or that nothing refers to."""
+    blobs = Blobs(root)
+    present, named = set(blobs.iterate()), _listed(db)
+    report.checked["blobs"] = len(present)
+    for digest, path in sorted(named.items()):
+        if digest not in present:
+            text = (
+                f"the content of {path} is missing: there is no blob {digest}; sync the run again if its journal exists"
+            )
+            report.findings.append(Finding("blob", text))
+    for digest in sorted(present):
+        if not blobs.verify(digest):
+            text = f"the blob {digest} is damaged: its content has another digest; restore it from a copy"
+            report.findings.append(Finding("blob", text))
+    for digest in _unreferenced(db, root):
+        finding = Finding("blob", f"nothing refers to the blob {digest}; `trackkit gc` deletes it")
+        if repair:
+            blobs.delete(digest)
+            finding.repaired = True
+        report.findings.append(finding)
+
+
+# gc
+
+
+class _Contents(msgspec.Struct):
+    """What there is in a journal: where it ends, what is damaged, and the blobs it names."""
+
+    end: int = 0
+    damage: list[str] = []
+    digests: set[str] = set()
+
+
+def _read(folder: Path) -> _Contents:
+    reader = JournalReader(folder, final=True)
+    contents = _Contents()
+    with contextlib.suppress(FileNotFoundError):  # delivered and deleted meanwhile
+        while True:
+            frames = reader.read(contents.end, _PIECE_BYTES)
+            if not frames.payloads and frames.end <= frames.start:
+                break
+            contents.end = frames.end
+            for payload in frames.payloads:
+                if is_record(payload, b"object"):
+                    record = records.decode(payload)
+                    assert isinstance(record, records.Object)
+                    contents.digests.add(record.digest)
+    contents.damage = reader.damage
+    return contents
+
+
+def _listed(db: SQLiteDatabase) -> dict[str, str]:
+    """The digests that the store's files have, and a path under which each is listed."""
+    sql = "select digest, min(path) from objects where digest <> '' group by digest"
+    return {str(digest): str(path) for digest, path in db.query(sql)}
+
+
+def _unreferenced(db: SQLiteDatabase, root: Path) -> list[str]:
+    """Blobs that neither the store nor a journal that may still be sent names, and that have been there for a while."""
+    blobs, latest = Blobs(root), time.time() - GRACE_SECONDS
+    found = []
+    for digest in blobs.iterate():
+        with contextlib.suppress(FileNotFoundError):
+            if blobs.path(digest).stat().st_mtime < latest:
+                found.append(digest)
+    if not found:
+        return []
+    waiting = set().union(*[_read(folder).digests for folder in journal.writer_folders(root)])
+    named = waiting | _listed(db).keys()  # last, so that a journal that was delivered meanwhile is in the store
+    return [digest for digest in found if digest not in named]
+
+
+def _delete_blobs(db: SQLiteDatabase, root: Path, dry_run: bool, freed: Freed) -> None:
+    blobs = Blobs(root)
+    for digest in _unreferenced(db, root):
+        freed.blobs += 1
+        freed.bytes += blobs.path(digest).stat().st_size if dry_run else blobs.delete(digest)
+    for path in blobs.leftovers():
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            if found.st_mtime < time.time() - GRACE_SECONDS:
+                freed.blobs += 1
+                freed.bytes += found.st_size
+                if not dry_run:
+                    path.unlink()
+
+
+def _delete_journals(root: Path, dry_run: bool, freed: Freed) -> None:
+    """Journals of dead writers that everybody has whom they were sent to."""
+    for folder in list(journal.writer_folders(root)):
+        offsets = journal.read_sinks(folder) or recovery.read_synced(folder)
+        lock = recovery.lock_dead(folder) if offsets else None
+        if lock is None:
+            continue
+        try:
+            end = _read(folder).end
+            if all(offset >= end for offset in offsets.values()):
+                freed.journals += 1
+                freed.bytes += recovery.size_of(folder)
+                if not dry_run:
+                    recovery.delete_journal(folder)
+        finally:
+            lock.release()
