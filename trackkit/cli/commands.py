@@ -23,6 +23,7 @@ COMMANDS = {
     "tail": Entry("tail", "Follow a run's metrics or console as they come."),
     "sql": Entry("sql", "Ask the store in SQL, read-only."),
     "export": Entry("export", "Write runs to Parquet, CSV or JSON lines."),
+    "sync": Entry("sync", "Send journals to a sink: offline runs, what was left."),
     "rm": Entry("runs", "Delete runs."),
     "gc": Entry("maintenance", "Free the space of what nothing refers to."),
     "doctor": Entry("maintenance", "Check a store and repair it."),

@@ -56,11 +56,11 @@ def export(
         raise click.ClickException(f"no run fits {filter!r}")
     folder.mkdir(parents=True, exist_ok=True)
     written = [file_report(folder / f"runs.{format}", write, run_rows(list(runs.values())))]
-    with output.progress("exporting", len(runs), quiet=as_json) as advance:
-        for run in runs.values():
+    with output.progress("exporting", quiet=as_json) as progress:
+        for done, run in enumerate(runs.values(), start=1):
             path = folder / f"{run.id}.history.{format}"
             written.append(file_report(path, write, history_rows(run, keys.split(",") if keys else None)))
-            advance(1)
+            progress(done, len(runs))
     if as_json:
         output.print_json({"files": written})
     else:

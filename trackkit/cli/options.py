@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from trackkit.backend.store.sqlite import DATABASE_NAME
 from trackkit.core.settings import load
 from trackkit.query import Api
 
-DATABASE = "trackkit.db"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 COMPLETIONS = 50
@@ -73,7 +73,7 @@ def store_folder(location: str | None) -> Path:
     """
     path = Path(location or load().dir)
     folder = path.parent if path.is_file() else path
-    if not ((folder / DATABASE).is_file() or (folder / "journals").is_dir()):
+    if not ((folder / DATABASE_NAME).is_file() or (folder / "journals").is_dir()):
         raise click.ClickException(f"there is no store at {path}; name its folder with --dir or TRACKKIT_DIR")
     return folder
 
@@ -83,7 +83,7 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     # Whatever is wrong with the store, a Tab key prints nothing.
     with contextlib.suppress(click.ClickException, sqlite3.Error, OSError, ValueError):
         path = Path(ctx.params.get("location") or load().dir)
-        database = path if path.is_file() else path / DATABASE
+        database = path if path.is_file() else path / DATABASE_NAME
         project, slash, start = incomplete.rpartition("/")
         sql = (
             "select id, name from runs where substr(id, 1, ?) = ? and (? = '' or project = ?) "

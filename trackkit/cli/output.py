@@ -143,17 +143,18 @@ def count(number: int, noun: str) -> str:
 
 
 @contextlib.contextmanager
-def progress(description: str, total: float | None, *, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """A progress bar on stderr while the block runs; hands out a function that advances it.
+def progress(description: str, *, quiet: bool, of_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr while the block runs; hands out a function that takes what is done and what there is.
 
     Nothing is drawn if `quiet`, or where stderr is no terminal.
     """
     stderr = Console(stderr=True)
     if quiet or not stderr.is_terminal:
-        yield lambda advance: None
+        yield lambda done, total: None
         return
-    from rich.progress import Progress
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
 
-    with Progress(console=stderr, transient=True) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda advance: bar.update(task, advance=advance)
+    amount = DownloadColumn() if of_bytes else MofNCompleteColumn()
+    with Progress(TextColumn("{task.description}"), BarColumn(), amount, console=stderr, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

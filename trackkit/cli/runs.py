@@ -71,10 +71,10 @@ def rm(names: tuple[str, ...], yes: bool, location: str | None, as_json: bool) -
     if not yes:
         print_runs(runs, [])
         click.confirm(f"Delete {output.count(len(runs), 'run')} for good?", abort=True)
-    with output.progress("deleting", len(runs), quiet=as_json) as advance:
-        for run in runs:
+    with output.progress("deleting", quiet=as_json) as progress:
+        for done, run in enumerate(runs, start=1):
             run.delete()
-            advance(1)
+            progress(done, len(runs))
     if as_json:
         output.print_json({"deleted": [run.id for run in runs]})
     else:

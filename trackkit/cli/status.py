@@ -11,8 +11,10 @@ from pathlib import Path
 import click
 import msgspec
 
+from trackkit.backend.store.recovery import own_sink, read_synced
+from trackkit.backend.store.sqlite import DATABASE_NAME
 from trackkit.cli import output
-from trackkit.cli.options import DATABASE, store_folder, store_options
+from trackkit.cli.options import store_folder, store_options
 from trackkit.core.journal import JournalReader, is_alive, read_sinks, writer_folders
 from trackkit.query.moments import moment
 
@@ -65,7 +67,7 @@ def status(location: str | None, as_json: bool) -> None:
 
 def look(folder: Path) -> StoreStatus:
     """Look at a store without changing anything."""
-    database = folder / DATABASE
+    database = folder / DATABASE_NAME
     runs, running, positions = 0, list[RunningRun](), dict[tuple[str, str], int]()
     if database.is_file():
         with contextlib.closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
@@ -78,8 +80,8 @@ def look(folder: Path) -> StoreStatus:
         folder=str(folder),
         runs=runs,
         running=running,
-        journals=[journal_status(path, positions) for path in writer_folders(folder)],
-        database_size=sum(path.stat().st_size for path in folder.glob(f"{DATABASE}*")),
+        journals=[journal_status(path, database.absolute(), positions) for path in writer_folders(folder)],
+        database_size=sum(path.stat().st_size for path in folder.glob(f"{DATABASE_NAME}*")),
         blobs=len(blobs),
         blobs_size=sum(blobs),
     )
@@ -94,26 +96,24 @@ def running_runs(connection: sqlite3.Connection) -> Iterator[RunningRun]:
         yield RunningRun(id, project, name, moment(created), host)
 
 
-def journal_status(folder: Path, positions: dict[tuple[str, str], int]) -> JournalStatus:
+def journal_status(folder: Path, database: Path, positions: dict[tuple[str, str], int]) -> JournalStatus:
     """How a journal stands, given how far the database has each."""
     run, writer = folder.parent.name, folder.name
     alive = is_alive(folder)
     noted = read_sinks(folder)
-    # The note beside a journal may be behind what its database says.
-    reached = [max(at, positions.get((run, writer), 0)) if is_local(uri) else at for uri, at in noted.items()]
+    # An offline run's journal is sent once it is anywhere.
+    offsets = noted or read_synced(folder)
+    own = own_sink(folder, database.parent, database)
+    if own is not None:  # the note beside a journal may be behind what the database says
+        offsets[own] = max(offsets[own], positions.get((run, writer), 0))
     return JournalStatus(
         run=run,
         writer=writer,
         alive=alive,
         size=sum(path.stat().st_size for path in folder.glob("*.journal")),
-        unsent=count_records(folder, min(reached, default=0), final=not alive),
+        unsent=count_records(folder, min(offsets.values(), default=0), final=not alive),
         sinks=list(noted),
     )
-
-
-def is_local(uri: str) -> bool:
-    """Whether a sink is the database of the folder its journals are in."""
-    return uri in ("sqlite:", "sqlite://")
 
 
 def count_records(folder: Path, offset: int, *, final: bool) -> int:

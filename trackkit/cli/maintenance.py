@@ -1,0 +1,51 @@
+"""`trackkit doctor` and `gc`: looking after a store."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+from rich.text import Text
+
+from trackkit.backend.store import maintenance
+from trackkit.cli import output
+from trackkit.cli.options import store_folder, store_options
+
+
+@click.command()
+@click.option("--repair", is_flag=True, help="Put right what can be.")
+@store_options
+def doctor(repair: bool, location: str | None, as_json: bool) -> None:
+    """Check the store: its database, journals of dead processes, its files. Exits with 1 if something stays wrong."""
+    with output.progress("checking", quiet=as_json) as progress:
+        report = maintenance.doctor(store_folder(location), repair, progress=progress)
+    if as_json:
+        output.print_json({**msgspec.to_builtins(report), "healthy": report.healthy})
+    else:
+        print_report(report, repair)
+    if not report.healthy:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only tell what would go.")
+@store_options
+def gc(dry_run: bool, location: str | None, as_json: bool) -> None:
+    """Free the space of files no run refers to, of journals that were synced, of deleted rows."""
+    freed = maintenance.gc(store_folder(location), dry_run)
+    if as_json:
+        output.print_json(msgspec.to_builtins(freed))
+        return
+    parts = (output.count(freed.blobs, "file"), output.count(freed.journals, "journal"), output.size(freed.bytes))
+    click.echo(f"{'would free' if dry_run else 'freed'} {', '.join(parts)}")
+
+
+def print_report(report: maintenance.Report, repair: bool) -> None:
+    """Print what `doctor` found, for people."""
+    console = output.console()
+    for finding in report.findings:
+        mark = Text("repaired  ", "green") if finding.repaired else Text("wrong     ", "red")
+        console.print(Text.assemble(mark, finding.text), soft_wrap=True)
+    checked = ", ".join(f"{number:,} {noun}" for noun, number in report.checked.items())
+    console.print(f"checked {checked or 'no database'}: {'nothing is wrong' if report.healthy else 'see above'}")
+    if not report.healthy and not repair:
+        console.print("`trackkit doctor --repair` puts right what can be", style="dim")
