@@ -91,6 +91,15 @@ class Capture:
             found.append(Chore(CONSOLE_FLUSH_SECONDS, self._console.flush, CONSOLE_FLUSH_SECONDS))
         return found
 
+    def modules(self) -> list[str]:
+        """What the chores and the gathering will import."""
+        wanted = ["subprocess", "trackkit.core.provenance", "trackkit.core.blobs"]
+        if self._settings.system:
+            wanted += ["psutil", "trackkit.core.system"]
+        if self._settings.packages:
+            wanted.append("importlib.metadata")
+        return wanted
+
     def _sample(self) -> None:
         if self._sampler is None:
             from trackkit.core.system import SystemSampler

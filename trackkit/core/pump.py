@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from trackkit.core.journal import write_sinks
-from trackkit.core.sink import Batch, OffsetConflict, Sink, SinkRefused, find_factory
+from trackkit.core.lifecycle import import_early
+from trackkit.core.sink import Batch, OffsetConflict, Sink, SinkError, SinkRefused, find_factory
 from trackkit.core.writer import JournalWriter
 
 logger = logging.getLogger("trackkit")
@@ -25,6 +26,7 @@ _REST_SECONDS = 0.0002
 _PIECE_BYTES = 64 * 1024
 _BATCH_BYTES = 8 * 1024 * 1024
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_FAILURES_WITHOUT_HOPE = 5
 
 
 class Lane:
@@ -55,11 +57,18 @@ class Lane:
         self._opened = False
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
+        self._failures = 0
+        self._sink_is_local = False
 
     @property
     def done(self) -> bool:
         """Whether the sink has everything, or will never take it."""
         return bool(self.refused) or (self._opened and self.acknowledged >= self._journal.end)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether waiting for the sink is no use: nothing that comes and goes with a network keeps failing."""
+        return self._failures >= _FAILURES_WITHOUT_HOPE and self._sink_is_local
 
     def due(self, now: float) -> bool:
         """Whether it is time to deliver again."""
@@ -75,13 +84,14 @@ class Lane:
         """Send what the journal has; a failure sets the time of the next try. Never raises."""
         try:
             if not self._opened:
+                self._sink_is_local = self.sink().local
                 self.acknowledged = self.sink().open(self._journal.run, self._journal.writer)
                 self._opened = True
             while (batch := self._next_batch(hurry)) is not None:
                 self.acknowledged = self.sink().write(batch)
                 if self.trouble:
                     logger.warning("trackkit: %s takes records again", self.uri)
-                self.trouble, self._pause = "", _FIRST_PAUSE
+                self.trouble, self._pause, self._failures = "", _FIRST_PAUSE, 0
                 self._rest()
         except SinkRefused as error:
             self.refused = str(error) or type(error).__name__
@@ -98,6 +108,7 @@ class Lane:
             logger.debug("the sink failed", exc_info=error)
         self.trouble = f"{type(error).__name__}: {error}"
         self.retries += 1
+        self._failures += not isinstance(error, SinkError)
         self._not_before = time.monotonic() + self._pause * _jitter() * (0.2 if hurry else 1.0)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         self.close()
@@ -190,6 +201,8 @@ class Pump:
         Work done step by step after the start: the gathering of provenance.
     before_release
         Called with an offset before the journal forgets what lies before it.
+    modules
+        What the sinks and chores will import.
     """
 
     def __init__(
@@ -203,12 +216,14 @@ class Pump:
         chores: list[Chore],
         once: Iterator[object],
         before_release: Callable[[int], None] = lambda offset: None,
+        modules: Sequence[str] = (),
     ) -> None:
         self._journal = journal
         self._interval = interval
         self._chores = [*chores, Chore(write_back_interval, self._keep, write_back_interval)]
         self._once: Iterator[object] | None = once
         self._before_release = before_release
+        self._modules = modules
         self._hurry = threading.Event()
         self._settled = threading.Event()
         self._stop = threading.Event()
@@ -228,6 +243,7 @@ class Pump:
     # The pump's thread.
 
     def _run(self) -> None:
+        import_early(self._modules)
         inline = self._split_lanes()
         next_delivery = 0.0
         while not self._stop.is_set():
@@ -347,7 +363,7 @@ class Pump:
         self._hurry.set()
         deadline = time.monotonic() + timeout
         with self._progress:
-            while not all(lane.done for lane in self.lanes):
+            while not all(lane.done or lane.hopeless for lane in self.lanes):
                 left = deadline - time.monotonic()
                 if left <= 0 or not any(thread.is_alive() for thread in self._threads):
                     break

@@ -18,7 +18,7 @@ from trackkit.core.config import Config
 from trackkit.core.journal import Frames
 from trackkit.core.recorder import Recorder
 from trackkit.core.settings import Settings
-from trackkit.core.sink import Known
+from trackkit.core.sink import Known, module_of
 from trackkit.core.summary_view import RunSummary
 from trackkit.core.values import check_key
 from trackkit.core.writer import MIB, JournalWriter, new_writer_id
@@ -124,6 +124,7 @@ class Run:
             ],
             once=self._capture.provenance() if self._capture is not None else iter(()),
             before_release=lambda offset: self.summary.catch_up(),
+            modules=[*map(module_of, self._sinks), *(self._capture.modules() if self._capture is not None else [])],
         )
         if self._capture is not None:
             self._capture.rest = self._pump.rest
@@ -482,9 +483,7 @@ def _redactor(settings: Settings) -> Redactor | None:
         return None
     from trackkit.core.redaction import DEFAULT_NAMES, DEFAULT_PATTERNS, Redactor
 
-    return Redactor(
-        [*DEFAULT_PATTERNS, *settings.redact_patterns], names=[*DEFAULT_NAMES, *settings.redact_names]
-    )
+    return Redactor([*DEFAULT_PATTERNS, *settings.redact_patterns], names=[*DEFAULT_NAMES, *settings.redact_names])
 
 
 def _refuse_log(values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:

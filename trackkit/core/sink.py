@@ -151,6 +151,11 @@ def scheme_of(uri: str) -> str:
     return named[1].lower() if named else "sqlite"
 
 
+def module_of(uri: str) -> str:
+    """The module a built-in sink is in; empty for others."""
+    return _BUILT_IN.get(scheme_of(uri), "").partition(":")[0]
+
+
 def find_factory(uri: str) -> SinkFactory:
     """The factory registered for a URI's scheme.
 
