@@ -147,7 +147,7 @@ def make(name: str) -> Tracker:
 
 def values(kind: str = "float") -> dict[str, Any]:
     """Ten metrics as a training loop names them, as Python floats or NumPy scalars."""
-    keys = "loss acc lr grad_norm val_loss val_acc epoch seconds tokens memory".split()
+    keys = ["loss", "acc", "lr", "grad_norm", "val_loss", "val_acc", "epoch", "seconds", "tokens", "memory"]
     found: dict[str, Any] = {key: 1.37 * number for number, key in enumerate(keys)}
     if kind == "numpy":
         import numpy as np

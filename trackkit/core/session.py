@@ -287,7 +287,7 @@ def _announce(run: Run) -> None:
     what = "resumes" if run.resumed else "is recorded"
     where = os.path.relpath(run.dir) if run.dir.is_relative_to(Path.cwd()) else str(run.dir)
     mode = "" if run.settings.mode == "online" else ", offline: send it later with `trackkit sync`"
-    print(f"trackkit: run {run.path} {what} in {where}{mode}", file=sys.stderr)
+    sys.stderr.write(f"trackkit: run {run.path} {what} in {where}{mode}\n")
 
 
 def current() -> Run | None:
