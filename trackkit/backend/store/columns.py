@@ -30,10 +30,14 @@ _LATEST = 2**63 / 1e6 - 1
 
 @dataclass(slots=True)
 class Column:
-    """New points of one series, in the order they were logged. Times in microseconds."""
+    """New points of one series, in the order they were logged; times in microseconds.
+
+    `end` is the logical offset at which the record of the last one ends.
+    """
 
     kind: str
     key: str
+    end: int
     steps: Ints
     times: Ints
     values: Floats
@@ -48,6 +52,14 @@ class Separated:
     others: list[tuple[int, AnyRecord]] = field(default_factory=list)
     texts: list[tuple[int, records.Points]] = field(default_factory=list)
     """Points records that carry texts, with the offsets of their ends."""
+
+    def latest_texts(self) -> dict[str, str]:
+        """The last text of each key after which the key got no number."""
+        numbers = {column.key: column.end for column in self.columns if column.kind == "metric"}
+        latest = {}
+        for end, record in self.texts:
+            latest.update({key: text for key, text in record.texts.items() if end > numbers.get(key, 0)})
+        return latest
 
 
 @dataclass(slots=True)
@@ -111,7 +123,7 @@ def separate(payloads: list[bytes], ends: list[int], rest: Callable[[], None] = 
         else:
             found.others.append((ends[position], record))
     blocks = [block for group in groups.values() for block in _blocks(group, payloads)]
-    found.columns = list(_columns(blocks, rest))
+    found.columns = list(_columns(blocks, ends, rest))
     return found
 
 
@@ -190,7 +202,7 @@ def _microseconds(seconds: Floats) -> Ints:
     return np.rint(bounded * 1e6).astype(np.int64)
 
 
-def _columns(blocks: list[_Block], rest: Callable[[], None]) -> Iterator[Column]:
+def _columns(blocks: list[_Block], ends: list[int], rest: Callable[[], None]) -> Iterator[Column]:
     where: dict[tuple[str, str], list[tuple[_Block, int]]] = {}
     for block in blocks:
         for number, key in enumerate(block.keys):
@@ -199,9 +211,9 @@ def _columns(blocks: list[_Block], rest: Callable[[], None]) -> Iterator[Column]
     for block in blocks:
         alone = [number for number, key in enumerate(block.keys) if (block.kind, key) not in shared]
         if alone:
-            yield from _split(block, alone, rest)
+            yield from _split(block, alone, ends, rest)
     for kind, key in sorted(shared):
-        yield from _split(_joined(key, where[kind, key]), [0], rest)
+        yield from _split(_joined(key, where[kind, key]), [0], ends, rest)
 
 
 def _joined(key: str, places: list[tuple[_Block, int]]) -> _Block:
@@ -218,7 +230,7 @@ def _joined(key: str, places: list[tuple[_Block, int]]) -> _Block:
     )
 
 
-def _split(block: _Block, numbers: list[int], rest: Callable[[], None]) -> Iterator[Column]:
+def _split(block: _Block, numbers: list[int], ends: list[int], rest: Callable[[], None]) -> Iterator[Column]:
     """Columns of a block. Their statistics are computed for all at once, as there may be thousands of short ones."""
     values = np.asfortranarray(block.values)
     count = len(values)
@@ -228,8 +240,9 @@ def _split(block: _Block, numbers: list[int], rest: Callable[[], None]) -> Itera
         totals = np.add.reduce(values, axis=0, where=known, initial=0.0).tolist()
     lowest, highest = np.fmin.reduce(values, axis=0).tolist(), np.fmax.reduce(values, axis=0).tolist()
     first, last = values[0].tolist(), values[-1].tolist()
+    end = ends[int(block.positions[-1])]
     for done, n in enumerate(numbers):
         if not done % _REST_EVERY:
             rest()
         statistics = Statistics(count, finite[n], totals[n], lowest[n], highest[n], first[n], last[n])
-        yield Column(block.kind, block.keys[n], block.steps, block.times, values[:, n], statistics)
+        yield Column(block.kind, block.keys[n], end, block.steps, block.times, values[:, n], statistics)

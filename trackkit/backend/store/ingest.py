@@ -122,8 +122,7 @@ class Ingest:
             redefined = self._apply(run, found)
             seal.write(self.db, run, self.writer, made)
             metrics = {series.key: series for series in made.series if series.kind == "metric"}
-            texts = {key: text for _, record in found.texts for key, text in record.texts.items()}
-            summaries.write(self.db, run, self.writer, metrics, redefined, texts)
+            summaries.write(self.db, run, self.writer, metrics, redefined, found.latest_texts())
             sql = "update writers set position = ? where run = ? and writer = ?"
             self.db.execute(sql, [batch.end, run, self.writer])
         self._run, self._position = run, batch.end
