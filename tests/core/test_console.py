@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - what a script prints is what is captured
 import contextlib
 import functools
 import io

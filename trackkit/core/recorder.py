@@ -60,6 +60,7 @@ class Recorder:
         self.steps = itertools.count(first_step)  # next() on it is atomic
         self._shapes: dict[tuple[Any, ...], tuple[Packer, bytes]] = {}
         self._gathered: tuple[dict[str, float], dict[str, str]] = ({}, {})
+        self._gathered_step = 0
         self._gather_lock = threading.Lock()
         self.write_to(journal)
 
@@ -75,24 +76,32 @@ class Recorder:
         self.log = self._log_any
 
     def _log_any(self, values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-        self.log_anything(values, next(self.steps) if step is None else step, step is None, commit)
+        self.log_anything(values, step, step is None, commit)
 
-    def log_anything(self, values: Mapping[str, Any], number: int, counted: bool, commit: bool | None) -> None:
-        """Record any values, with everything checked; `counted` tells that `number` is not the caller's."""
+    def log_anything(self, values: Mapping[str, Any], number: int | None, counted: bool, commit: bool | None) -> None:
+        """Record any values, with everything checked.
+
+        `counted` tells that the step is not the caller's; `number` is then the one counted already, or None.
+        """
         try:
-            number = loggable.check_step(number)
             found, texts = loggable.split(values)
+            number = loggable.check_step(self._count(commit) if number is None else number)
         except (TypeError, ValueError):
-            if counted:
-                self.steps = itertools.count(number)
+            if counted and number is not None:
+                self._give_back(number)
             raise
         if commit is False or self.gathering:
             with self._gather_lock:
+                if self.gathering and number != self._gathered_step:
+                    self._append(loggable.points(self._gathered_step, self.now(), *self._gathered))
+                    self._gathered = ({}, {})
                 self._gathered[0].update(found)
                 self._gathered[1].update(texts)
+                self._gathered_step = number
                 self.gathering = commit is False
                 if commit is False:
-                    self.steps = itertools.count(number)
+                    if not counted:
+                        self.steps = itertools.count(number)
                     return
                 found, texts = self._gathered
                 self._gathered = ({}, {})
@@ -100,6 +109,15 @@ class Recorder:
         if not counted:
             self.steps = itertools.count(number + 1)
         self._remember_shape(values, texts)
+
+    def _count(self, commit: bool | None) -> int:
+        """The next step, which stays the next one while values are gathered for it."""
+        return self.next_step if commit is False else next(self.steps)
+
+    def _give_back(self, number: int) -> None:
+        """Let the next call have a step that was not used, unless another thread has already counted on."""
+        if self.next_step == number + 1:
+            self.steps = itertools.count(number)
 
     def _remember_shape(self, values: Mapping[str, Any], texts: dict[str, str]) -> None:
         """Let later calls with the same keys take the fast path, if all values are plain scalars."""
@@ -133,9 +151,7 @@ class Recorder:
         return int(repr(self.steps)[len("count(") : -1])  # the only way to look without taking
 
 
-def _fast_log(
-    recorder: Recorder, journal: JournalWriter, shapes: dict[tuple[Any, ...], tuple[Packer, bytes]]
-) -> Log:
+def _fast_log(recorder: Recorder, journal: JournalWriter, shapes: dict[tuple[Any, ...], tuple[Packer, bytes]]) -> Log:
     """`log` as one function that goes from the dict to the frame in the journal.
 
     Calls and attributes are most of what is left to save: written as methods of Recorder and JournalWriter the
@@ -146,11 +162,15 @@ def _fast_log(
     acquire, release = journal.lock.acquire, journal.lock.release
 
     def log(values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-        number = next(recorder.steps) if step is None else step
+        number = step
         try:
             pack, middle = shapes[tuple(values)]
             if commit is not None or recorder.gathering:
                 return recorder.log_anything(values, number, step is None, commit)
+            if number is None:
+                number = next(recorder.steps)
+            elif number.__class__ is not int:  # a bool, say, or one of NumPy's, with which counting would go on
+                return recorder.log_anything(values, number, False, commit)
             began = 0 if number & _SAMPLE_MASK else clock()
             # One struct.pack with the msgpack between the numbers ready-made costs half of what building and
             # encoding a record does; it also refuses whatever is no number.

@@ -12,6 +12,8 @@ from trackkit.core import records
 MAX_KEY_CHARACTERS = 1024
 MAX_TEXT_BYTES = 10 * 1024 * 1024
 MIN_STEP, MAX_STEP = -(2**63), 2**63 - 1
+
+
 def check_key(key: object) -> str:
     """The key, if it can name a metric.
 
@@ -66,7 +68,7 @@ def as_number_or_text(key: str, value: Any) -> float | str:
     """
     if isinstance(value, str):
         return _checked_text(key, str(value))
-    single: Any = value if isinstance(value, numbers.Number) else _single_item(value)
+    single: Any = _single_item(value)
     complex_number = isinstance(single, numbers.Complex) and not isinstance(single, numbers.Real)
     if single is not None and not complex_number and not isinstance(single, (str, bytes)):
         try:
@@ -79,9 +81,12 @@ def as_number_or_text(key: str, value: Any) -> float | str:
 
 
 def _single_item(value: Any) -> Any:
-    """The only element of an array, or None."""
-    if getattr(value, "dtype", None) is None:
-        return value if hasattr(value, "__float__") else None
+    """The number itself, or the only element of an array; None for anything else."""
+    dtype = getattr(value, "dtype", None)
+    if getattr(dtype, "kind", "") in ("M", "m"):
+        return None  # of a date or a time NumPy would give the nanoseconds
+    if dtype is None or isinstance(value, numbers.Number):
+        return value if hasattr(value, "__float__") or isinstance(value, numbers.Number) else None
     array = value.numpy() if not hasattr(value, "item") and hasattr(value, "numpy") else value
     try:
         return array.item()
@@ -92,7 +97,7 @@ def _single_item(value: Any) -> Any:
 def _described(value: Any) -> str:
     shape = getattr(value, "shape", None)
     what = type(value).__name__
-    if shape is not None and getattr(value, "dtype", None) is not None:
+    if shape is not None and getattr(value, "dtype", None) is not None and any(size != 1 for size in shape):
         return f"it is a {what} of shape {tuple(shape)}, not of one element"
     text = repr(value)
     return f"it is {text if len(text) <= 60 else text[:60] + '…'} of type {what}"
