@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,12 +28,12 @@ class Script:
         self.root = folder / "store"
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, body: str, **environment: str) -> subprocess.Popen[str]:
-        """Start it, without waiting."""
+    def start(self, body: str, under: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
+        """Start it, without waiting, by way of another command if one is given."""
         file = self.folder / "train.py"
         file.write_text(PRELUDE + textwrap.dedent(body))
         self.process = subprocess.Popen(
-            [sys.executable, "-u", str(file)],
+            [*under, sys.executable, "-u", str(file)],
             cwd=self.folder,
             env={**os.environ, "ROOT": str(self.root), **environment},
             stdout=subprocess.PIPE,
@@ -43,9 +43,11 @@ class Script:
         )
         return self.process
 
-    def run(self, body: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, body: str, timeout: float = 60, under: Sequence[str] = (), **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
-        process = self.start(body, **environment)
+        process = self.start(body, under, **environment)
         out, err = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

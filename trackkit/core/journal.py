@@ -12,10 +12,10 @@ import os
 import struct
 import sys
 import time
+from binascii import crc32
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from zlib import crc32
 
 if sys.platform == "win32":
     import msvcrt

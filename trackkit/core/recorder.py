@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import struct
 import threading
 import time
+from binascii import crc32
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
-from zlib import crc32
 
 import msgspec
 
@@ -61,7 +62,7 @@ class Recorder:
         self._shapes: dict[tuple[Any, ...], tuple[Packer, bytes]] = {}
         self._gathered: tuple[dict[str, float], dict[str, str]] = ({}, {})
         self._gathered_step = 0
-        self._gather_lock = threading.Lock()
+        self._gather_lock = threading.RLock()  # a signal's handler may log, too
         self.write_to(journal)
 
     def write_to(self, journal: JournalWriter) -> None:
@@ -72,7 +73,7 @@ class Recorder:
     def write_through(self, append: Callable[[bytes], None]) -> None:
         """Hand each record to a function: in a forked child, until it has a journal of its own."""
         self._append = append
-        self._gather_lock = threading.Lock()
+        self._gather_lock = threading.RLock()  # a signal's handler may log, too
         self.log = self._log_any
 
     def _log_any(self, values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
@@ -158,7 +159,7 @@ def _fast_log(recorder: Recorder, journal: JournalWriter, shapes: dict[tuple[Any
     same work takes 1.6 µs instead of 1.4 for ten floats. Whatever is not plain numbers under known keys, at a
     journal with room, goes the long way.
     """
-    pack_header, monotonic, clock = HEADER.pack_into, time.monotonic, time.perf_counter_ns
+    pack_header, monotonic, clock = HEADER.pack, time.monotonic, time.perf_counter_ns
     acquire, release = journal.lock.acquire, journal.lock.release
 
     def log(values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
@@ -177,19 +178,22 @@ def _fast_log(recorder: Recorder, journal: JournalWriter, shapes: dict[tuple[Any
             payload = pack(_TAG, number, _DOUBLE, monotonic() + recorder.offset, middle, *values.values(), _NO_TEXTS)
         except Exception:
             return recorder.log_anything(values, number, step is None, commit)
-        size = len(payload)
-        acquire()
+        frame = pack_header(len(payload), crc32(payload)) + payload
+        size = len(frame)
         try:
-            start = journal.position + 8
-            end = start + size
-            fits = end <= journal.limit
-            if fits:
-                journal.memory[start:end] = payload
-                pack_header(journal.memory, start - 8, size, crc32(payload))
-                journal.position = end
-                journal.appended += 1
-        finally:
-            release()
+            acquire()  # `with` takes 80 ns more
+        except BaseException:  # out of a signal's handler, before or after the lock was ours
+            with contextlib.suppress(RuntimeError):
+                release()
+            raise
+        start = journal.position
+        end = start + size
+        fits = end <= journal.limit
+        if fits:
+            journal.memory[start:end] = frame
+            journal.position = end
+            journal.appended += 1
+        release()
         if not fits:
             journal.append(payload)
         if step is not None:

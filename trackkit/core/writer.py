@@ -16,9 +16,9 @@ import os
 import sys
 import threading
 import time
+from binascii import crc32
 from collections.abc import Callable
 from pathlib import Path
-from zlib import crc32
 
 from trackkit.core.journal import (
     HEADER,
@@ -38,7 +38,11 @@ AHEAD_BYTES = 4 * MIB
 MAX_AHEAD_BYTES = 32 * MIB
 
 _PAGE = mmap.PAGESIZE
+_PIECE_BYTES = 256 * 1024
+_REST_SECONDS = 0.0002
+"""Long enough for a thread that waits for the CPU to get it."""
 _MADV_POPULATE_WRITE = 23  # Linux 5.14
+_MADV_RANDOM = 1
 _MADV_DONTNEED = 4
 _SYNC_FILE_RANGE_WRITE = 2
 _LINUX = sys.platform.startswith("linux")
@@ -68,17 +72,26 @@ class MappedSegment:
         try:
             _allocate(self._handle, capacity)
             self.memory: mmap.mmap | bytearray = mmap.mmap(self._handle, capacity)
+            if _LINUX:  # or the first fault reads megabytes ahead, of nothing, for milliseconds
+                _advise(self.memory, 0, capacity, _MADV_RANDOM)
         except BaseException:
             os.close(self._handle)
             path.unlink(missing_ok=True)
             raise
 
-    def make_ready(self, until: int) -> None:
-        """Make pages writable up to a position, outside the GIL, so that the writer never waits for a page fault."""
+    def make_ready(self, start: int, until: int) -> None:
+        """Make pages writable between two positions, outside the GIL, so that the writer waits for few page faults.
+
+        In pieces with a rest between: where CPUs are short the kernel would let the training thread wait for
+        milliseconds of it.
+        """
         until = min(-(-until // _PAGE) * _PAGE, self.capacity)
-        if until > self.ready and _LINUX:
-            _advise(self.memory, self.ready, until - self.ready, _MADV_POPULATE_WRITE)
-            self.ready = until
+        self.ready = max(self.ready, start // _PAGE * _PAGE)
+        while until > self.ready and _LINUX:
+            size = min(until - self.ready, _PIECE_BYTES)
+            _advise(self.memory, self.ready, size, _MADV_POPULATE_WRITE)
+            self.ready += size
+            time.sleep(_REST_SECONDS)
 
     def write_back(self, position: int) -> None:
         """Ask the kernel to write the whole pages before `position` to the disk, and stop counting them as ours."""
@@ -111,7 +124,8 @@ class MappedSegment:
         if self._handle < 0:
             return
         assert isinstance(self.memory, mmap.mmap)
-        self.memory.close()
+        with contextlib.suppress(BufferError):  # a pump that hangs still has it in its hands
+            self.memory.close()
         try:
             os.ftruncate(self._handle, used)
         finally:
@@ -145,7 +159,7 @@ class MemorySegment:
         self.used = 0
         self.memory: mmap.mmap | bytearray = bytearray(capacity)
 
-    def make_ready(self, until: int) -> None: ...
+    def make_ready(self, start: int, until: int) -> None: ...
 
     def write_back(self, position: int) -> None: ...
 
@@ -236,10 +250,14 @@ class JournalWriter:
         self._sinks = sinks
         self._warn = warn
         self._warned = False
-        self.lock = threading.Lock()
+        self._complaint = ""
+        self.lock = threading.RLock()
+        """Held while a frame is written, with no call meanwhile unless room has to be made: Python runs the handlers
+        of signals after calls, and one that logs must find the journal whole."""
         self._writer_lock: WriterLock | None = None
         self._retired: list[Segment] = []
         self._prepared: MappedSegment | None = None
+        self._discarded: list[MappedSegment] = []
         self._closed = False
         self._ahead = AHEAD_BYTES
         self._seen = 0
@@ -254,6 +272,7 @@ class JournalWriter:
         self.memory = self._segment.memory
         self.position = 0
         self.limit = self._watermark()
+        self._speak()
 
     def _make_folder(self, sinks: list[str]) -> WriterLock:
         """Make the folder under a hidden name and lock it, so that nobody ever sees it without its lock."""
@@ -280,23 +299,22 @@ class JournalWriter:
         ValueError
             If the record is larger than a journal takes.
         """
-        size = len(payload)
-        checksum = crc32(payload)
-        self.lock.acquire()
-        try:
-            start = self.position + 8
-            end = start + size
-            if end > self.limit:
+        if len(payload) > MAX_RECORD_BYTES:
+            raise ValueError(
+                f"a record of {len(payload):,} bytes is larger than the limit of {MAX_RECORD_BYTES:,} bytes"
+            )
+        frame = HEADER.pack(len(payload), crc32(payload)) + payload
+        size = len(frame)
+        while True:
+            with self.lock:
+                end = self.position + size
+                if end <= self.limit:
+                    self.memory[self.position : end] = frame
+                    self.position = end
+                    self.appended += 1
+                    return
                 if not self._make_room(size):
                     return
-                start = self.position + 8
-                end = start + size
-            self.memory[start:end] = payload
-            HEADER.pack_into(self.memory, start - 8, size, checksum)
-            self.position = end
-            self.appended += 1
-        finally:
-            self.lock.release()
 
     @property
     def end(self) -> int:
@@ -310,21 +328,19 @@ class JournalWriter:
         return self._retired[0].start + self._retired[0].used if self._retired else 1 << 62
 
     def _make_room(self, size: int) -> bool:
-        """See to it that a frame of `size` fits; False if it had to be dropped. Called with the lock held."""
-        if size > MAX_RECORD_BYTES:
-            raise ValueError(f"a record of {size:,} bytes is larger than the limit of {MAX_RECORD_BYTES:,} bytes")
+        """See to it that a frame of `size` bytes fits; False if it had to be dropped. Called with the lock held."""
         if self._closed:
             self.dropped += 1
             return False
         self.wake.set()
-        end = self.position + 8 + size
+        end = self.position + size
         if end > self._segment.capacity:
-            segment = self._next_segment(8 + size)
+            segment = self._next_segment(size)
             if segment is None:
                 self.dropped += 1
                 return False
             self._go_on_in(segment)
-            end = 8 + size
+            end = size
         self.limit = max(end, self._watermark())
         return True
 
@@ -344,7 +360,9 @@ class JournalWriter:
         if prepared is not None:
             if prepared.start == start and prepared.capacity >= room:
                 return prepared
-            prepared.delete()
+            self._discarded.append(prepared)
+            with contextlib.suppress(OSError):
+                prepared.rename(prepared.path.with_suffix(".discarded"))
         return self._open_segment(start, max(self._next_capacity(), room), room)
 
     def _next_capacity(self) -> int:
@@ -373,33 +391,48 @@ class JournalWriter:
         return [*self._retired, self._segment] if hasattr(self, "_segment") else []
 
     def _complain(self, error: OSError) -> None:
+        """Note a warning for the pump to give: one that is printed comes back as a record of the console, which
+        would wait for the lock held here.
+        """
         if not self._warned:
             self._warned = True
-            self._warn(
+            self._complaint = (
                 f"the journal can't be written in {self.folder.parent} ({error.strerror or error}); the run goes on, "
                 f"with up to {self.memory_bytes // MIB} MiB of its records kept in memory alone until they are sent"
             )
+
+    def _speak(self) -> None:
+        """Give the warning that waits, if one does. Called without the lock."""
+        complaint, self._complaint = self._complaint, ""
+        if complaint:
+            self._warn(complaint)
 
     # Everything below runs on the pump's thread.
 
     def keep_ahead(self) -> None:
         """Make ready the pages, and the segment, that the training thread will write next."""
+        self._speak()
         with self.lock:
             segment, position = self._segment, self.position
         end = segment.start + position
         # Eight times what was written since the last look: a rate that lasts gets further ahead, a burst is forgotten.
         ahead = self._ahead = min(max(AHEAD_BYTES, 8 * (end - self._seen), self._ahead // 2), MAX_AHEAD_BYTES)
         self._seen = end
-        segment.make_ready(position + ahead)
+        if self._prepared is None and segment.on_disk:
+            self._prepare(segment)
+        segment.make_ready(position, position + ahead)
         with self.lock:
             if self._segment is segment:
                 self.limit = max(self.limit, min(segment.capacity, position + ahead // 4))
-        if self._prepared is None and segment.on_disk:
-            self._prepare(segment, ahead)
+            prepared = self._prepared
+        if prepared is not None:
+            prepared.make_ready(0, position + ahead - segment.capacity)
+        while self._discarded:
+            self._discarded.pop().delete()
         self.wake.clear()
 
-    def _prepare(self, segment: Segment, ahead: int) -> None:
-        """Make the next segment before it is needed: making one takes milliseconds.
+    def _prepare(self, segment: Segment) -> None:
+        """Make the next segment before it is needed: making one takes up to milliseconds.
 
         It gets its name only if the training thread has not had to make it in the meantime.
         """
@@ -409,7 +442,6 @@ class JournalWriter:
             prepared = MappedSegment(path.with_suffix(".next"), start, self._next_capacity())
         except OSError:
             return  # the training thread will find out, if it comes to that
-        prepared.make_ready(min(ahead, prepared.capacity))
         with self.lock:
             if self._segment is segment and not self._closed:
                 try:
@@ -479,7 +511,7 @@ class JournalWriter:
         segment = self._segment
         if segment.on_disk:
             return
-        self._prepare(segment, AHEAD_BYTES)
+        self._prepare(segment)
         with self.lock:
             prepared, self._prepared = self._prepared, None
             if prepared is not None and self._segment is segment:
@@ -497,6 +529,7 @@ class JournalWriter:
         acknowledged
             Whether every sink has everything, so that the journal can be deleted.
         """
+        self._speak()
         if not acknowledged:
             self.restore()
         with self.lock:
@@ -504,8 +537,8 @@ class JournalWriter:
             self.limit = -1
             self._segment.used = self.position
             prepared, self._prepared = self._prepared, None
-        if prepared is not None:
-            prepared.delete()
+        for unused in [*self._discarded, *([prepared] if prepared is not None else [])]:
+            unused.delete()
         lost = 0
         for segment in self._segments():
             if isinstance(segment, MemorySegment) and not acknowledged:
