@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from trackkit.core.bell import Bell
 from trackkit.core.journal import write_sinks
 from trackkit.core.lifecycle import import_early
 from trackkit.core.sink import Batch, OffsetConflict, Sink, SinkError, SinkRefused, find_factory
@@ -50,6 +51,8 @@ class Lane:
         """Why the sink will take nothing more, or empty."""
         self.trouble = ""
         """Why the last try failed, or empty."""
+        self.bell = Bell()
+        """Wakes the lane's own thread, if it has one."""
         self._root = root
         self._journal = journal
         self._rest = rest
@@ -220,14 +223,15 @@ class Pump:
     ) -> None:
         self._journal = journal
         self._interval = interval
+        self._next_delivery = 0.0
         self._chores = [*chores, Chore(write_back_interval, self._keep, write_back_interval)]
         self._once: Iterator[object] | None = once
         self._before_release = before_release
         self._modules = modules
-        self._hurry = threading.Event()
-        self._settled = threading.Event()
-        self._stop = threading.Event()
-        self._progress = threading.Condition()
+        self._hurry = False
+        self._stop = False
+        self._settled = Bell()
+        self._progress = Bell()
         self.lanes = [Lane(uri, root, journal, self.rest) for uri in sinks]
         self._threads: list[threading.Thread] = []
 
@@ -245,24 +249,31 @@ class Pump:
     def _run(self) -> None:
         import_early(self._modules)
         inline = self._split_lanes()
-        next_delivery = 0.0
-        while not self._stop.is_set():
-            now = time.monotonic()
-            self._journal.keep_ahead()
-            if now >= next_delivery or self._hurry.is_set():
-                next_delivery = now + self._interval
-                self._deliver(inline)
-            for chore in self._chores:
-                if chore.next <= now and not self._stop.is_set():
-                    self.rest()
-                    chore.run(now)
-            self._gather(inline)
-            if not self._stop.is_set():
-                due = min([next_delivery, *(chore.next for chore in self._chores)])
-                pause = max(0.0, due - time.monotonic())
-                self._journal.wake.wait(min(pause, 0.02) if self._hurry.is_set() or self._once else pause)
+        while not self._stop:
+            try:
+                self._work(inline)
+            except Exception:
+                logger.warning("trackkit: the pump stumbled; the journal has everything", exc_info=True)
+                self._journal.wake.wait(_FIRST_PAUSE)
         for lane in inline:
             lane.close()
+
+    def _work(self, inline: list[Lane]) -> None:
+        """One round: keep the journal ready, deliver and gather what is due, wait for what comes next."""
+        now = time.monotonic()
+        self._journal.keep_ahead()
+        if now >= self._next_delivery or self._hurry:
+            self._next_delivery = now + self._interval
+            self._deliver(inline)
+        for chore in self._chores:
+            if chore.next <= now and not self._stop:
+                self.rest()
+                chore.run(now)
+        self._gather(inline)
+        if not self._stop:
+            due = min([self._next_delivery, *(chore.next for chore in self._chores)])
+            pause = max(0.0, due - time.monotonic())
+            self._journal.wake.wait(min(pause, 0.02) if self._hurry or self._once else pause)
 
     def _split_lanes(self) -> list[Lane]:
         """The lanes this thread serves; each sink that may have to wait for a network gets a thread of its own."""
@@ -283,18 +294,16 @@ class Pump:
             return True
 
     def _serve(self, lane: Lane) -> None:
-        while not self._stop.is_set():
+        while not self._stop:
             self._deliver([lane])
-            with self._progress:
-                self._progress.wait(0.02 if self._hurry.is_set() else self._interval)
+            lane.bell.wait(0.02 if self._hurry else self._interval)
         lane.close()
 
     def _deliver(self, lanes: list[Lane]) -> None:
         for lane in lanes:
             if lane.due(time.monotonic()):
-                lane.deliver(hurry=self._hurry.is_set())
-        with self._progress:
-            self._progress.notify_all()
+                lane.deliver(hurry=self._hurry)
+        self._progress.ring()
 
     def _gather(self, inline: list[Lane]) -> None:
         if self._once is None:
@@ -307,20 +316,20 @@ class Pump:
         except Exception:
             logger.debug("gathering failed", exc_info=True)
         self._once = None
-        self._settled.set()
+        self._settled.ring()
         for lane in inline:
             lane.tidy(self._rest_until_hurry)
 
     def rest(self) -> None:
         """Give way to the training thread, and keep its pages ready."""
-        if self._hurry.is_set():
+        if self._hurry:
             return
         time.sleep(_REST_SECONDS)
-        if self._journal.wake.is_set() and threading.current_thread() is self._threads[0]:
+        if self._journal.wake.rung and threading.current_thread() is self._threads[0]:
             self._journal.keep_ahead()
 
     def _rest_until_hurry(self) -> None:
-        if self._hurry.is_set():
+        if self._hurry:
             raise _Hurry
         self.rest()
 
@@ -351,8 +360,8 @@ class Pump:
 
     def settle(self, timeout: float) -> None:
         """Wait until what the run gathers by itself is in the journal."""
-        self._hurry.set()
-        self._journal.wake.set()
+        self._hurry = True
+        self._journal.wake.ring()
         self._settled.wait(timeout)
 
     def drain(self, timeout: float) -> bool:
@@ -360,23 +369,24 @@ class Pump:
 
         A journal with no sink is never drained.
         """
-        self._hurry.set()
+        self._hurry = True
         deadline = time.monotonic() + timeout
-        with self._progress:
-            while not all(lane.done or lane.hopeless for lane in self.lanes):
-                left = deadline - time.monotonic()
-                if left <= 0 or not any(thread.is_alive() for thread in self._threads):
-                    break
-                self._journal.wake.set()
-                self._progress.notify_all()
-                self._progress.wait(min(left, 0.05))
+        while not all(lane.done or lane.hopeless for lane in self.lanes):
+            left = deadline - time.monotonic()
+            if left <= 0 or not any(thread.is_alive() for thread in self._threads):
+                break
+            self._wake()
+            self._progress.wait(min(left, 0.05))
         return bool(self.lanes) and all(lane.done and not lane.refused for lane in self.lanes)
+
+    def _wake(self) -> None:
+        self._journal.wake.ring()
+        for lane in self.lanes:
+            lane.bell.ring()
 
     def stop(self, timeout: float) -> None:
         """End the threads; one that hangs in a sink is left behind."""
-        self._stop.set()
-        self._journal.wake.set()
-        with self._progress:
-            self._progress.notify_all()
+        self._stop = True
+        self._wake()
         for thread in self._threads:
             thread.join(timeout)

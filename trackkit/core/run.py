@@ -327,17 +327,21 @@ class Run:
         self._recorder.commit()
         if self._capture is not None:
             self._capture.stop()
-        if self._pump is not None:
-            self._pump.settle(_SETTLE_SECONDS)
-        self._record(records.Finish(self._now(), state, code, error, self.accounting()))
-        self.log = _refuse_log  # type: ignore[method-assign]
-        self._deliver_rest()
+        patience = 0.0  # after an interrupt
+        try:
+            if self._pump is not None:
+                self._pump.settle(_SETTLE_SECONDS)
+            patience = self.settings.finish_timeout
+        finally:
+            self._record(records.Finish(self._now(), state, code, error, self.accounting()))
+            self.log = _refuse_log  # type: ignore[method-assign]
+            self._deliver_rest(patience)
 
-    def _deliver_rest(self) -> None:
+    def _deliver_rest(self, patience: float) -> None:
         drained = False
         try:
             if self._pump is not None:
-                drained = self._pump.drain(self.settings.finish_timeout)
+                drained = self._pump.drain(patience)
         finally:
             if self._pump is not None:
                 if drained:

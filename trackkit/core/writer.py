@@ -20,6 +20,7 @@ from binascii import crc32
 from collections.abc import Callable
 from pathlib import Path
 
+from trackkit.core.bell import Bell
 from trackkit.core.journal import (
     HEADER,
     MAX_RECORD_BYTES,
@@ -242,8 +243,8 @@ class JournalWriter:
         self.writer = writer
         self.segment_bytes = segment_bytes
         self.memory_bytes = memory_bytes
-        self.wake = threading.Event()
-        """Set when the pump should look at the journal before its time."""
+        self.wake = Bell()
+        """Rung when the pump should look at the journal before its time."""
         self.dropped = 0
         """Records lost because neither the disk nor the memory limit had room."""
         self.appended = 0
@@ -251,6 +252,9 @@ class JournalWriter:
         self._warn = warn
         self._warned = False
         self._complaint = ""
+        self._makes_room = False
+        self._held: list[bytes] = []
+        """Frames of signal handlers that wait for the room being made."""
         self.lock = threading.RLock()
         """Held while a frame is written, with no call meanwhile unless room has to be made: Python runs the handlers
         of signals after calls, and one that logs must find the journal whole."""
@@ -303,7 +307,9 @@ class JournalWriter:
             raise ValueError(
                 f"a record of {len(payload):,} bytes is larger than the limit of {MAX_RECORD_BYTES:,} bytes"
             )
-        frame = HEADER.pack(len(payload), crc32(payload)) + payload
+        self._append_frame(HEADER.pack(len(payload), crc32(payload)) + payload)
+
+    def _append_frame(self, frame: bytes) -> None:
         size = len(frame)
         while True:
             with self.lock:
@@ -313,8 +319,17 @@ class JournalWriter:
                     self.position = end
                     self.appended += 1
                     return
-                if not self._make_room(size):
+                if self._makes_room:  # we are a signal's handler, in the middle of the lines below
+                    self._held.append(frame)
                     return
+                self._makes_room = True
+                try:
+                    if not self._make_room(size):
+                        return
+                finally:
+                    self._makes_room = False
+                    while self._held:
+                        self._append_frame(self._held.pop(0))
 
     @property
     def end(self) -> int:
@@ -332,7 +347,7 @@ class JournalWriter:
         if self._closed:
             self.dropped += 1
             return False
-        self.wake.set()
+        self.wake.ring()
         end = self.position + size
         if end > self._segment.capacity:
             segment = self._next_segment(size)
@@ -345,10 +360,20 @@ class JournalWriter:
         return True
 
     def _go_on_in(self, segment: Segment) -> None:
-        """Leave the current segment for another one. Called with the lock held."""
+        """Leave the current segment for another one. Called with the lock held.
+
+        All at once, without a call in between: the handler of a signal may raise after any.
+        """
+        limit = min(segment.capacity, AHEAD_BYTES // 4)
+        retired = [*self._retired, self._segment]
         self._segment.used = self.position
-        self._retired.append(self._segment)
-        self._segment, self.memory, self.position = segment, segment.memory, 0
+        self._retired, self._segment, self.memory, self.position, self.limit = (
+            retired,
+            segment,
+            segment.memory,
+            0,
+            limit,
+        )
 
     def _watermark(self) -> int:
         """The position past which the pump should make more pages ready."""
@@ -374,6 +399,8 @@ class JournalWriter:
         while self._writer_lock is not None:
             try:
                 return MappedSegment(path, start, capacity)
+            except FileExistsError:
+                path.unlink()  # left behind where a signal's handler raised; it was never written to
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or capacity // 4 < smallest:
                     self._complain(error)
@@ -388,7 +415,8 @@ class JournalWriter:
         return sum(segment.capacity for segment in self._segments() if not segment.on_disk)
 
     def _segments(self) -> list[Segment]:
-        return [*self._retired, self._segment] if hasattr(self, "_segment") else []
+        with self.lock:
+            return [*self._retired, self._segment] if hasattr(self, "_segment") else []
 
     def _complain(self, error: OSError) -> None:
         """Note a warning for the pump to give: one that is printed comes back as a record of the console, which
@@ -429,7 +457,7 @@ class JournalWriter:
             prepared.make_ready(0, position + ahead - segment.capacity)
         while self._discarded:
             self._discarded.pop().delete()
-        self.wake.clear()
+        self.wake.wait(0.0)
 
     def _prepare(self, segment: Segment) -> None:
         """Make the next segment before it is needed: making one takes up to milliseconds.
@@ -486,7 +514,8 @@ class JournalWriter:
         for segment in list(self._retired):
             if segment.start + segment.used <= offset:
                 segment.delete()
-                self._retired.remove(segment)
+                with self.lock:
+                    self._retired = [other for other in self._retired if other is not segment]
 
     def restore(self) -> None:
         """Bring records that only memory holds to the disk, if it takes them again."""
@@ -500,7 +529,8 @@ class JournalWriter:
                 if isinstance(segment, MemorySegment):
                     segment.spill(segment.used)
                     saved = SavedSegment(segment.path, segment.start, segment.used)
-                    self._retired[self._retired.index(segment)] = saved
+                    with self.lock:
+                        self._retired = [saved if other is segment else other for other in self._retired]
         except OSError:
             return
         if self._segment.on_disk:
@@ -516,7 +546,6 @@ class JournalWriter:
             prepared, self._prepared = self._prepared, None
             if prepared is not None and self._segment is segment:
                 self._go_on_in(prepared)
-                self.limit = self._watermark()
                 prepared = None
         if prepared is not None:
             prepared.delete()
