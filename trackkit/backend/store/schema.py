@@ -33,14 +33,10 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
                 run {integer} not null, key {text} not null, type {text} not null, number {real}, text {text},
                 primary key (run, key)
             ){clustered}""",
-            "create index config_number on config (key, number)",
-            "create index config_text on config (key, text)",
             """create table summary (
                 run {integer} not null, key {text} not null, type {text} not null, number {real}, text {text},
                 edited {integer} not null, primary key (run, key)
             ){clustered}""",
-            "create index summary_number on summary (key, number)",
-            "create index summary_text on summary (key, text)",
             """create table metrics (
                 run {integer} not null, name {text} not null, step_metric {text}, summary {text}, goal {text},
                 hidden {integer} not null, position {integer} not null, primary key (run, name)
