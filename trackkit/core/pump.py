@@ -261,7 +261,8 @@ class Pump:
     def _work(self, inline: list[Lane]) -> None:
         """One round: keep the journal ready, deliver and gather what is due, wait for what comes next."""
         now = time.monotonic()
-        self._journal.keep_ahead()
+        if not self._hurry:
+            self._journal.keep_ahead()
         if now >= self._next_delivery or self._hurry:
             self._next_delivery = now + self._interval
             self._deliver(inline)
