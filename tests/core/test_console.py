@@ -66,8 +66,12 @@ def capturing(received: Received, mode: str = "wrap") -> Iterator[ConsoleCapture
 
 
 def run_script(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    forks = ["-W", "ignore:This process:DeprecationWarning"]  # since Python 3.12, in a process with threads
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), *arguments], capture_output=True, text=True, timeout=30
+        [sys.executable, *forks, "-c", textwrap.dedent(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
 
 
