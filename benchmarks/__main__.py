@@ -15,6 +15,7 @@ from rich.table import Table
 from benchmarks import stores, trackers
 
 BUDGETS = {
+    "calls": "budget: p50 ≤ 1.5, p99 ≤ 10, worst ≤ 1,000, step_p50 ≤ 4, added ≤ 15", "throughput": "budget: ≥ 1,000,000 points/s, finish ≤ 300 ms",
     "import_ms": "≤ 30", "init_ms": "≤ 50", "rss_mb": "≤ 40", "replay_points_per_second": "≥ 1,500,000",
     "replay_peak_rss_mb": "≤ 200", "bytes_per_point": "≤ 9", "series_read_ms": "≤ 30",
     "search_two_conditions_ms": "≤ 100", "search_state_and_tag_ms": "≤ 100",
@@ -36,7 +37,7 @@ def measure(module: str, argument: str | None = None) -> dict[str, float]:
 def compare(console: Console, module: str) -> None:
     rows = {name: measure(module, name) for name in trackers.installed()}
     columns = list(dict.fromkeys(column for figures in rows.values() for column in figures))
-    table = Table("", *columns, title=f"{module}: {UNITS[module]}")
+    table = Table("", *columns, title=f"{module}: {UNITS[module]}; {BUDGETS[module]}")
     for name, figures in rows.items():
         table.add_row(name, *(f"{figures[column]:,.2f}" if column in figures else "" for column in columns))
     console.print(table)
