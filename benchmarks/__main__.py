@@ -15,7 +15,8 @@ from rich.table import Table
 from benchmarks import stores, trackers
 
 BUDGETS = {
-    "calls": "budget: p50 ≤ 1.5, p99 ≤ 10, worst ≤ 1,000, step_p50 ≤ 4, added ≤ 15", "throughput": "budget: ≥ 1,000,000 points/s, finish ≤ 300 ms",
+    "calls": "budget: p50 ≤ 1.5, p99 ≤ 10, worst ≤ 1,000, step_p50 ≤ 4, added ≤ 15",
+    "throughput": "budget: ≥ 1,000,000 points/s, finish ≤ 300 ms",
     "import_ms": "≤ 30", "init_ms": "≤ 50", "rss_mb": "≤ 40", "replay_points_per_second": "≥ 1,500,000",
     "replay_peak_rss_mb": "≤ 200", "bytes_per_point": "≤ 9", "series_read_ms": "≤ 30",
     "search_two_conditions_ms": "≤ 100", "search_state_and_tag_ms": "≤ 100",
