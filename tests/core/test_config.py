@@ -158,7 +158,7 @@ def test_sources_are_joined_and_the_later_wins(recorded: Recorded) -> None:
     assert len(recorded.changes) == 1
 
 
-@pytest.mark.parametrize("source", [3, 0.1, [1, 2], Training], ids=repr)
+@pytest.mark.parametrize("source", [3, 0.1, [1, 2], Training, OmegaConf.create([1, 2])], ids=repr)
 def test_what_holds_no_settings_is_refused(recorded: Recorded, source: Any) -> None:
     with pytest.raises(TypeError, match="config can't be read from"):
         recorded.config.update(source)

@@ -139,7 +139,9 @@ def as_mapping(source: Any) -> Mapping[str, Any]:
     if _is_omegaconf(source):
         from omegaconf import OmegaConf
 
-        container: Mapping[str, Any] = OmegaConf.to_container(source, resolve=True)
+        container: Any = OmegaConf.to_container(source, resolve=True)
+        if not isinstance(container, Mapping):
+            raise TypeError(f"config can't be read from an omegaconf {type(source).__name__}, which has no keys")
         return container
     if dataclasses.is_dataclass(source) and not isinstance(source, type):
         return dataclasses.asdict(source)
