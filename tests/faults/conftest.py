@@ -17,7 +17,9 @@ import os, signal, sys, threading, time
 import trackkit
 ROOT = os.environ["ROOT"]
 QUIET = {"quiet": True, "interval": 0.05, "system_interval": 0.2, "finish_timeout": 20}
+signal.signal(signal.SIGINT, signal.default_int_handler)
 """
+"""Ctrl-C works even where the tests run in a shell's background, whose children inherit that it is ignored."""
 
 
 class Script:
