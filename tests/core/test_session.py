@@ -60,6 +60,8 @@ def test_what_describes_a_run_is_kept(folder: Path) -> None:
         ({"resume": "maybe"}, ValueError, "resume must be one of never, allow, must, auto, not 'maybe'"),
         ({"reinit": "twice"}, ValueError, "reinit must be 'return_previous'"),
         ({"sink": "ftp://there"}, ValueError, "ftp"),
+        ({"config": 3}, TypeError, "config can't be read from int"),
+        ({"config": {"": 1}}, ValueError, "empty"),
         ({"tags": [1]}, TypeError, "a tag must be a string, not int: 1"),
         ({"colour": "red"}, TypeError, "no parameter 'colour'"),
     ],
@@ -70,6 +72,12 @@ def test_wrong_arguments_are_refused_at_the_call_and_leave_nothing_behind(
     with pytest.raises(error, match=message):
         start(**arguments)
     assert trackkit.run is None
+    assert list(folder.iterdir()) == []
+
+
+def test_a_wrong_redaction_rule_is_refused_before_a_run_exists(folder: Path) -> None:
+    with pytest.raises(ValueError, match="the redaction rule '\\(' is no regular expression"):
+        trackkit.init(settings={**QUIET, "redact_patterns": ["("]})
     assert list(folder.iterdir()) == []
 
 

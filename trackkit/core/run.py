@@ -75,13 +75,13 @@ class Run:
         self._offline = settings.mode == "offline"
         self._sinks = [] if self._offline else list(settings.sink)
         self._in_child = False
+        self._redactor = _redactor(settings)
         self._journal = self._open_journal(identity)
         self._append: Callable[[bytes], None] = self._journal.append
         last_step = known.last_step if known is not None else None
         self._recorder = Recorder(self._journal, 0 if last_step is None else last_step + 1)
         identity.time = self._recorder.now()
         self._record(identity)
-        self._redactor = _redactor(settings)
         self._after: list[Callable[[Run], None]] = []
         self.config = Config(self._config_changed)
         self.summary = RunSummary(

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from trackkit.core import records
+from trackkit.core.config import as_mapping
 from trackkit.core.run import DisabledRun, Run, check_tags
 from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, Settings, load
 from trackkit.core.sink import Known, find_factory
+from trackkit.core.values import check_key
 from trackkit.version import __version__
 
 Resume = Literal["never", "allow", "must", "auto"]
@@ -108,6 +110,9 @@ def init(
     }  # fmt: skip
     chosen = load({**_as_dict(settings), **{key: value for key, value in given.items() if value is not None}})
     _check(chosen)
+    entries = as_mapping(config)
+    for key in entries:
+        check_key(key)
     with _lock:
         previous = _previous(reinit)
         if previous is not None:
@@ -115,8 +120,7 @@ def init(
         run = _start(chosen, id_given=id is not None)
         global _current
         _current = run
-    if config is not None:
-        run.config.update(config)
+    run.config.update(entries)
     _announce(run)
     return run
 
