@@ -210,3 +210,17 @@ def test_gc_gives_back_the_room_of_deleted_runs(root: Path, db: SQLiteDatabase, 
 
     assert freed.bytes > 50_000
     assert (root / "trackkit.db").stat().st_size <= before - 50_000
+
+
+def test_a_run_a_week_in_the_trash_is_collected_with_its_files(root: Path, db: SQLiteDatabase, stored: int) -> None:
+    digest = aged(root, b"weights")
+    runs.trash(db, [stored])
+
+    assert gc(root).runs == 0
+
+    db.execute("update runs set deleted = deleted - ?", [round((runs.TRASH_SECONDS + 1) * 1e6)])
+    freed = gc(root)
+
+    assert (freed.runs, freed.blobs) == (1, 1)
+    assert runs.find(db, "run") is None
+    assert not Blobs(root).path(digest).exists()

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tests.store.conftest import EPOCH
-from trackkit.backend.store import runs
+from trackkit.backend.store import changes, runs
 from trackkit.backend.store.filters import FilterError, parse
 
 
@@ -141,3 +141,42 @@ def test_no_statement_of_a_listing_scans_config_or_summary(db, fill):
     for sql in [plan for plan in plans if plan.startswith("select")]:
         steps = [row[3] for row in db.query(f"explain query plan {sql}")]
         assert not [step for step in steps if step.startswith("SCAN") and "runs" not in step], steps
+
+
+def test_a_run_in_the_trash_is_in_no_listing_and_comes_back(db, fill):
+    a, b = fill.run(), fill.run()
+
+    runs.trash(db, [a])
+
+    assert runs.numbers(db) == [b]
+    assert runs.numbers(db, trash=True) == [a]
+    assert runs.count(db) == 1
+    assert [project.runs for project in runs.projects(db)] == [1]
+
+    runs.restore(db, [a])
+
+    assert sorted(runs.numbers(db)) == [a, b]
+    assert runs.numbers(db, trash=True) == []
+
+
+def test_a_change_moves_the_version_of_its_run_alone(db, fill):
+    a, b = fill.run("a"), fill.run("b")
+    runs.set_tags(db, a, ["x"])
+    seen = changes.latest(db)
+
+    runs.set_tags(db, b, ["x"])
+    runs.set_tags(db, b, ["x", "y"])
+
+    assert [change.run for change in changes.since(db, seen)] == ["b"]
+    assert changes.versions(db, [a, b]) == {a: seen, b: changes.latest(db)}
+    assert changes.since(db, changes.latest(db)) == []
+
+
+def test_only_a_running_run_can_be_asked_to_stop(db, fill):
+    running, finished = fill.run(state="running"), fill.run(state="finished")
+
+    runs.ask_to_stop(db, running)
+    runs.ask_to_stop(db, finished)
+
+    assert runs.is_asked_to_stop(db, running)
+    assert not runs.is_asked_to_stop(db, finished)

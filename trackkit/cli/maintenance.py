@@ -30,12 +30,13 @@ def doctor(repair: bool, location: str | None, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
 @store_options
 def gc(dry_run: bool, location: str | None, as_json: bool) -> None:
-    """Free the space of files no run refers to, of journals that were synced, of deleted rows."""
+    """Free the space of runs deleted a week ago, of files no run refers to, of synced journals, of deleted rows."""
     freed = maintenance.gc(store_folder(location), dry_run)
     if as_json:
         output.print_json(msgspec.to_builtins(freed))
         return
-    parts = (output.count(freed.blobs, "file"), output.count(freed.journals, "journal"), output.size(freed.bytes))
+    counted = (output.count(freed.runs, "run"), output.count(freed.blobs, "file"))
+    parts = (*counted, output.count(freed.journals, "journal"), output.size(freed.bytes))
     click.echo(f"{'would free' if dry_run else 'freed'} {', '.join(parts)}")
 
 

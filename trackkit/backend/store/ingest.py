@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from trackkit.backend.store import seal, summaries, writers
+from trackkit.backend.store import changes, seal, summaries, writers
 from trackkit.backend.store.columns import Separated, separate
 from trackkit.backend.store.database import Database
 from trackkit.backend.store.seal import Series
@@ -107,6 +107,7 @@ class Ingest:
             seq = -1 - writers.position(self.db, run, self.writer)
             row = (run, self.writer, seq, time.time_ns() // 1000, "warning", title, text)
             self.db.upsert_many("alerts", ["run", "writer", "seq"], columns, [row])
+            changes.touch(self.db, run)
 
     def _write(self, batch: Batch) -> int:
         position = self.position() if self._position is None else self._position
@@ -146,6 +147,7 @@ class Ingest:
             writers.revive(self.db, run, self.writer)
         latest = max(times, default=0)
         self.db.execute("update runs set updated = ? where run = ? and updated < ?", [latest, run, latest])
+        changes.touch(self.db, run)
 
     def _apply(self, run: int, found: Separated) -> set[str]:
         """Take all records but points; the metrics whose definition changed."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from trackkit.backend.store import codec, recovery, writers
+from trackkit.backend.store import codec, recovery, runs, writers
 from trackkit.backend.store.columns import is_record
 from trackkit.backend.store.database import Busy, SchemaTooNew
 from trackkit.backend.store.sqlite import DATABASE_NAME, SQLiteDatabase
@@ -64,10 +64,11 @@ class Freed(msgspec.Struct):
 
     Attributes
     ----------
-    blobs, journals, bytes
+    runs, blobs, journals, bytes
         How many, and the bytes on disk they took, with those the database gave back.
     """
 
+    runs: int = 0
     blobs: int = 0
     journals: int = 0
     bytes: int = 0
@@ -115,7 +116,7 @@ def doctor(root: Path, repair: bool = False, *, progress: recovery.Progress | No
 
 
 def gc(root: Path, dry_run: bool = False) -> Freed:
-    """Free space: blobs no run refers to, journals that were synced everywhere, the database's free pages.
+    """Free space: runs long in the trash, blobs of no run, journals synced everywhere, the database's free pages.
 
     Parameters
     ----------
@@ -137,6 +138,7 @@ def gc(root: Path, dry_run: bool = False) -> Freed:
     freed = Freed()
     with contextlib.closing(SQLiteDatabase(path, read_only=dry_run)) as db:
         db.migrate()
+        _empty_trash(db, dry_run, freed)
         _delete_journals(root, dry_run, freed)
         _delete_blobs(db, root, dry_run, freed)
         if dry_run:
@@ -336,6 +338,14 @@ def _delete_blobs(db: SQLiteDatabase, root: Path, dry_run: bool, freed: Freed) -
                 freed.bytes += found.st_size
                 if not dry_run:
                     path.unlink()
+
+
+def _empty_trash(db: SQLiteDatabase, dry_run: bool, freed: Freed) -> None:
+    for run in runs.expired(db, time.time()):
+        freed.runs += 1
+        if not dry_run:
+            with db.atomic():
+                runs.delete(db, run)
 
 
 def _delete_journals(root: Path, dry_run: bool, freed: Freed) -> None:

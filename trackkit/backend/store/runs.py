@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trackkit.backend.store import entries
+from trackkit.backend.store import changes, entries
 from trackkit.backend.store.database import Database
 from trackkit.backend.store.filters import Entry, FilterError, Node, where
 from trackkit.backend.store.filters.nodes import FIELDS
@@ -32,6 +32,10 @@ TABLES: Final = (
 )  # fmt: skip
 """Every table that has rows of a run."""
 
+TRASH_SECONDS: Final = 7 * 86400.0
+"""How long a run stays in the trash before `gc` takes it away for good."""
+
+_LISTED, _TRASHED = "runs.deleted is null", "runs.deleted is not null"
 _UNORDERED = ("host", "tags")
 _COLUMNS = (
     "run, id, project, name, run_group, job_type, notes, state, created, updated, ended, exit_code, error, metadata"
@@ -84,8 +88,10 @@ def numbers(
     filters: Node | None = None,
     order: str | Sequence[str] = "-created",
     limit: int | None = None,
+    *,
+    trash: bool = False,
 ) -> list[int]:
-    """The numbers of the runs that match, in order.
+    """The numbers of the runs that match, in order; none that is in the trash, unless `trash` asks for those.
 
     Parameters
     ----------
@@ -101,7 +107,8 @@ def numbers(
     condition, parameters = where(filters)
     joins, ordering, keys = _ordering(order)
     limited = "" if limit is None else " limit ?"
-    sql = f"select runs.run from runs{joins} where {condition} order by {ordering}{limited}"
+    listed = _TRASHED if trash else _LISTED
+    sql = f"select runs.run from runs{joins} where {listed} and {condition} order by {ordering}{limited}"
     rows = db.query(sql, [*keys, *parameters, *([] if limit is None else [limit])])
     return [run for (run,) in rows]
 
@@ -114,7 +121,7 @@ def check_order(order: str | Sequence[str]) -> None:
 def count(db: Database, filters: Node | None = None) -> int:
     """How many runs match."""
     condition, parameters = where(filters)
-    found: int = db.query(f"select count(*) from runs where {condition}", parameters)[0][0]
+    found: int = db.query(f"select count(*) from runs where {_LISTED} and {condition}", parameters)[0][0]
     return found
 
 
@@ -135,8 +142,8 @@ def find(db: Database, id: str, project: str | None = None) -> int | None:
 
 def projects(db: Database) -> list[ProjectRow]:
     """The projects, the one with the latest activity first."""
-    sql = """select project, count(*), sum(case when state = 'running' then 1 else 0 end), max(updated)
-             from runs group by project order by max(updated) desc, project"""
+    sql = f"""select project, count(*), sum(case when state = 'running' then 1 else 0 end), max(updated)
+             from runs where {_LISTED} group by project order by max(updated) desc, project"""
     return [ProjectRow(*row) for row in db.query(sql)]
 
 
@@ -183,6 +190,40 @@ def edit_summary(db: Database, run: int, values: Flat, removed: Iterable[str] = 
     _touch(db, run)
 
 
+def trash(db: Database, runs: Iterable[int]) -> None:
+    """Put runs into the trash: no listing has them, and `restore` brings them back."""
+    now = time.time_ns() // 1000
+    for run in runs:
+        db.execute("update runs set deleted = ? where run = ? and deleted is null", [now, run])
+        changes.touch(db, run)
+
+
+def restore(db: Database, runs: Iterable[int]) -> None:
+    """Take runs out of the trash."""
+    for run in runs:
+        db.execute("update runs set deleted = null where run = ?", [run])
+        changes.touch(db, run)
+
+
+def expired(db: Database, now: float) -> list[int]:
+    """The runs that have been in the trash for so long that they may go for good."""
+    before = round((now - TRASH_SECONDS) * 1e6)
+    return [run for (run,) in db.query(f"select run from runs where {_TRASHED} and deleted < ?", [before])]
+
+
+def ask_to_stop(db: Database, run: int) -> None:
+    """Ask the run's processes to stop; they learn of it with their next delivery. A run that ended is left alone."""
+    now = time.time_ns() // 1000
+    db.execute("update runs set stop = ? where run = ? and state = 'running'", [now, run])
+    changes.touch(db, run)
+
+
+def is_asked_to_stop(db: Database, run: int) -> bool:
+    """Whether somebody asked the run's processes to stop, and they have not ended since."""
+    found = db.query("select stop from runs where run = ? and state = 'running'", [run])
+    return bool(found) and found[0][0] is not None
+
+
 def delete(db: Database, run: int) -> None:
     """Take away every row of the run. Its blobs stay until they are collected: others may share them."""
     for table in TABLES:
@@ -192,6 +233,7 @@ def delete(db: Database, run: int) -> None:
 def _touch(db: Database, run: int) -> None:
     now = int(time.time() * 1e6)
     db.execute("update runs set updated = ? where run = ? and updated < ?", [now, run, now])
+    changes.touch(db, run)
 
 
 def _page(db: Database, runs: Sequence[int]) -> list[RunRow]:

@@ -85,6 +85,28 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
             ){clustered}""",
         ],
     ),
+    (
+        "0002 what a server needs",
+        [
+            "alter table runs add column touched {integer} not null default 0",
+            "alter table runs add column deleted {integer}",
+            "alter table runs add column stop {integer}",
+            "create index runs_touched on runs (touched)",
+            """create table tokens (
+                id {text} primary key, digest {text} not null unique, name {text} not null, scope {text} not null,
+                projects {text}, created {integer} not null, used {integer}, expires {integer}
+            ){clustered}""",
+            """create table sessions (
+                digest {text} primary key, token {text} not null, csrf {text} not null, created {integer} not null,
+                expires {integer} not null
+            ){clustered}""",
+            """create table views (
+                id {text} primary key, project {text} not null, name {text} not null, content {text} not null,
+                created {integer} not null, updated {integer} not null
+            ){clustered}""",
+            "create index views_project on views (project)",
+        ],
+    ),
 ]
 
 SQLITE_VIEWS = [

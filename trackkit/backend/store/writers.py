@@ -7,6 +7,7 @@ import time
 
 import msgspec
 
+from trackkit.backend.store import changes
 from trackkit.backend.store.database import Database
 from trackkit.core import records
 
@@ -73,7 +74,9 @@ def join(db: Database, run: int, writer: str, start: records.Start) -> None:
              where run = ? and writer = ?"""
     db.execute(sql, [start.role, start.label, start.host, start.pid, when, run, writer])
     if start.role == "main":
-        db.execute("update runs set error = '' where run = ? and state <> 'running'", [run])
+        # A run that is taken up again is wanted again, and what stopped it was meant for its processes of then.
+        sql = "update runs set error = '', stop = null, deleted = null where run = ? and state <> 'running'"
+        db.execute(sql, [run])
     settle(db, run)
 
 
@@ -128,6 +131,7 @@ def settle(db: Database, run: int) -> None:
     newest began: a run that crashed and was resumed is not crashed. It is running while one of them is,
     and then as badly off as the worst of them.
     """
+    changes.touch(db, run)
     sql = "select role, state, started, ended, exit_code from writers where run = ?"
     writers = db.query(sql, [run])
     mains = [row for row in writers if row[0] == "main"] or writers
