@@ -79,7 +79,7 @@ def everything(db: SQLiteDatabase) -> dict[str, Any]:
         )
     for name in ("config", "summary", "metrics", "tags", "texts", "lines", "alerts", "objects", "writers"):
         found[name] = [row[1:] for row in table(db, name)]  # a run's number differs from store to store
-    found["runs"] = [msgspec.structs.replace(run, run=0) for run in runs.load(db, runs.numbers(db))]
+    found["runs"] = [msgspec.structs.replace(run, run=0, summary={}) for run in runs.load(db, runs.numbers(db))]
     return found
 
 

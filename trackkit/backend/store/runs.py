@@ -27,8 +27,8 @@ PAGE: Final = 500
 """Runs loaded by one query; databases limit the parameters of a statement."""
 
 TABLES: Final = (
-    "tags", "config", "summary", "metrics", "points", "chunks", "series", "texts", "lines", "objects", "alerts",
-    "writers", "runs",
+    "tags", "config", "summary", "metrics", "points", "chunks", "blocks", "series", "texts", "lines", "objects",
+    "alerts", "writers", "runs",
 )  # fmt: skip
 """Every table that has rows of a run."""
 

@@ -92,6 +92,10 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
             "alter table runs add column deleted {integer}",
             "alter table runs add column stop {integer}",
             "create index runs_touched on runs (touched)",
+            """create table blocks (
+                run {integer} not null, series {integer} not null, seq {integer} not null, stats {blob} not null,
+                primary key (run, series, seq)
+            ){clustered}""",
             """create table tokens (
                 id {text} primary key, digest {text} not null unique, name {text} not null, scope {text} not null,
                 projects {text}, created {integer} not null, used {integer}, expires {integer}

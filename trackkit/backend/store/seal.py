@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trackkit.backend.store import codec
+from trackkit.backend.store import blocks, codec
 from trackkit.backend.store.codec import Floats, Ints
 from trackkit.backend.store.columns import Column
 from trackkit.backend.store.database import Database, Row
@@ -110,6 +110,7 @@ class Plan:
     series: list[Series] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     chunks: list[Row] = field(default_factory=list)
+    blocks: list[Row] = field(default_factory=list)
     emptied: list[int] = field(default_factory=list)
     """Series whose rows have all been sealed."""
 
@@ -214,6 +215,7 @@ def write(db: Database, run: int, writer: str, made: Plan) -> None:
         db.execute(f"delete from points where run = ? and series in ({marks})", [run, *numbers])
     db.insert_many("points", ["run", "series", "seq", "step", "time", "value"], made.rows)
     db.upsert_many("chunks", ["run", "series", "seq"], _CHUNK_COLUMNS, made.chunks)
+    db.upsert_many("blocks", ["run", "series", "seq"], ["stats"], made.blocks)
     rows = [
         (run, one.number, one.kind, one.key, writer, one.count, one.sealed, *_numbers(one.statistics),
          one.statistics.first, one.statistics.last, *(one.span.row() if one.span else ()))
@@ -279,7 +281,9 @@ def _cut(run: int, series: Series, tail: _Tail, compressed: dict[bytes, bytes], 
     steps, times, values = np.concatenate(tail.steps), np.concatenate(tail.times), np.concatenate(tail.values)
     for start in range(0, len(values), CHUNK):
         part = slice(start, start + CHUNK)
-        made.chunks.append(_chunk(run, series, tail.seq + start, steps[part], times[part], values[part], compressed))
+        seq = tail.seq + start
+        made.chunks.append(_chunk(run, series, seq, steps[part], times[part], values[part], compressed))
+        made.blocks.append((run, series.number, seq, blocks.encode(steps[part], times[part], values[part])))
     series.sealed = series.count
     made.series.append(series)
 
