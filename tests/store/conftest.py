@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trackkit.backend.store import codec, entries, plugin
+from trackkit.backend.store import blocks, codec, entries, plugin
 from trackkit.backend.store.sqlite import SQLiteDatabase
 
 EPOCH = 1_700_000_000_000_000
@@ -111,6 +111,9 @@ class Filler:
             "vals": codec.compress(np.array(values, np.float64)),
         }  # fmt: skip
         self.db.insert_many("chunks", list(row), [list(row.values())])
+        columns = np.array(steps, np.int64), np.array(times, np.int64), np.array(values, np.float64)
+        rows = [(run, series, seq, blocks.encode(*columns))]
+        self.db.upsert_many("blocks", ["run", "series", "seq"], ["stats"], rows)
 
     def points(
         self, run: int, series: int, seq: int, steps: Sequence[int], times: Sequence[int], values: Sequence[float]

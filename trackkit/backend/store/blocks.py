@@ -7,7 +7,7 @@ takes half a byte a point.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,14 @@ BLOCK: Final = 128
 _COLUMNS: Final = 7
 
 
-class Blocks(NamedTuple):
-    """Consecutive points of a series, several or one to a block: equally long arrays.
+class Pieces(NamedTuple):
+    """Consecutive points of a series as a chart needs them, one or several to a piece: equally long arrays.
 
-    A block without a number that is not NaN has `known` 0 and NaN for `min` and `max`.
+    A piece without a number that is not NaN has `known` 0, and NaN for `min` and `max`.
     """
 
-    steps: Floats
-    """The step in the middle of the block."""
-    times: Floats
-    """The time there, microseconds since the epoch."""
+    x: Floats
+    """Where on the axis: the step or the time (microseconds since the epoch) in the middle of the piece."""
     known: Floats
     """How many values are not NaN."""
     totals: Floats
@@ -38,23 +36,16 @@ class Blocks(NamedTuple):
     max: Floats
     last: Floats
 
-    def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Blocks:
-        """The blocks chosen by a mask or by positions."""
-        return Blocks(*(column[chosen] for column in self))
+    def where(self, chosen: NDArray[Any]) -> Pieces:
+        """The pieces chosen by a mask or by positions."""
+        return Pieces(*(column[chosen] for column in self))
 
 
-def of_points(steps: Ints, times: Ints, values: Floats) -> Blocks:
-    """Points as blocks of one."""
+def of_points(x: NDArray[Any], values: Floats) -> Pieces:
+    """Points as pieces of one."""
     known = ~np.isnan(values)
-    return Blocks(
-        steps.astype(np.float64),
-        times.astype(np.float64),
-        known.astype(np.float64),
-        np.where(known, values, 0.0),
-        values,
-        values,
-        values,
-    )
+    totals = values if known.all() else np.where(known, values, 0.0)
+    return Pieces(x.astype(np.float64), known.astype(np.float64), totals, values, values, values)
 
 
 def encode(steps: Ints, times: Ints, values: Floats) -> bytes:
@@ -76,15 +67,18 @@ def encode(steps: Ints, times: Ints, values: Floats) -> bytes:
     return np.stack(columns).astype("<f8").tobytes()
 
 
-def decode(rows: list[bytes]) -> Blocks:
-    """The blocks of consecutive chunks."""
+def decode(rows: list[bytes], *, by_time: bool) -> Pieces:
+    """The blocks of consecutive chunks, by their steps or by their times."""
     parts = [np.frombuffer(row, "<f8").reshape(_COLUMNS, -1) for row in rows]
-    return Blocks(*np.concatenate(parts, axis=1)) if parts else EMPTY
+    steps, times, *rest = np.concatenate(parts, axis=1)
+    return Pieces(times if by_time else steps, *rest)
 
 
-def concatenate(parts: list[Blocks]) -> Blocks:
-    """Blocks one after the other."""
-    return Blocks(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if parts else EMPTY
+def concatenate(parts: list[Pieces]) -> Pieces:
+    """Pieces one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Pieces(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if parts else NOTHING
 
 
-EMPTY: Final = Blocks(*(np.empty(0) for _ in range(_COLUMNS)))
+NOTHING: Final = Pieces(*(np.empty(0) for _ in range(6)))
