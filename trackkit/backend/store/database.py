@@ -2,6 +2,10 @@
 
 SQL is written once, in the subset SQLite and PostgreSQL share, with `?` for parameters. An
 implementation brings its own connection handling, its column types and its migrations' lock.
+
+Beyond the shared subset there is one thing, which every implementation has: `regexp(?, column)`, whether
+Python's `re.search` finds a pattern in a column. And three rules every implementation keeps: NaN is written as
+NULL; text is ordered and compared by its code points; `lower` and `like` know the letters of ASCII alone.
 """
 
 from __future__ import annotations
@@ -18,7 +22,33 @@ class SchemaTooNew(RuntimeError):
 
 
 class Busy(RuntimeError):
-    """Another process holds the database's write lock; try again."""
+    """The database can't do it now, as another process holds a lock; try again."""
+
+
+class Unavailable(Busy):
+    """The database can't be reached, or ended the connection; try again.
+
+    What was in a transaction is lost, unless it happened while committing: then it may be there or not.
+    """
+
+
+class PatternRefused(ValueError):
+    """A regular expression that the database can't search for; the message says why."""
+
+
+def check_known(applied: set[str], known: Iterable[str], database: str) -> None:
+    """Refuse a database that has migrations which are not known.
+
+    Raises
+    ------
+    SchemaTooNew
+        If it has.
+    """
+    unknown = sorted(applied.difference(known))
+    if unknown:
+        raise SchemaTooNew(
+            f"{database} was written by a newer trackkit (its schema has {unknown[-1]!r}); upgrade trackkit to read it"
+        )
 
 
 class Database(Protocol):
@@ -49,10 +79,13 @@ class Database(Protocol):
     def atomic(self) -> AbstractContextManager[None]:
         """A write transaction: all of it or, on an exception, none of it.
 
+        SQLite lets one process write at a time. PostgreSQL lets all, and makes those wait that change the same
+        row: what must not happen at once for one run begins by changing the run's row (`changes.touch`).
+
         Raises
         ------
         Busy
-            If the write lock was not free within the connection's patience.
+            If a lock was not free within the connection's patience.
         """
         ...
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from trackkit.backend.store.database import Busy, Row, SchemaTooNew
+from trackkit.backend.store.database import Busy, Row, check_known
 from trackkit.backend.store.schema import MIGRATIONS, SQLITE_VIEWS
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class SQLiteDatabase:
     def migrate(self) -> None:
         known = [name for name, _ in MIGRATIONS]
         applied = self._applied_migrations()
-        self._refuse_newer(applied, known)
+        check_known(applied, known, str(self.path))
         if applied == set(known):
             return
         with self.atomic():
@@ -172,7 +172,7 @@ class SQLiteDatabase:
                 "on _sqlite_migrations (migration_set, name)"
             )
             applied = self._applied_migrations()
-            self._refuse_newer(applied, known)
+            check_known(applied, known, str(self.path))
             for name, statements in MIGRATIONS:
                 if name in applied:
                     continue
@@ -191,14 +191,6 @@ class SQLiteDatabase:
             return set()
         sql = "select name from _sqlite_migrations where migration_set = ?"
         return {row[0] for row in self.query(sql, (_MIGRATION_SET,))}
-
-    def _refuse_newer(self, applied: set[str], known: list[str]) -> None:
-        unknown = sorted(applied - set(known))
-        if unknown:
-            raise SchemaTooNew(
-                f"{self.path} was written by a newer trackkit (its schema has {unknown[-1]!r}); "
-                "upgrade trackkit to read it"
-            )
 
     def tables(self) -> sqlite_utils.Database:
         """The same connection as a `sqlite_utils.Database`."""

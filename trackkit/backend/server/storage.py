@@ -1,0 +1,137 @@
+"""The store behind a server: connections for its threads, and the one way into it for writers.
+
+Handlers run on a pool of threads. Each reads on a connection of its own; writing goes one at a time, as SQLite
+has it anyway, so that requests wait in line here instead of trying against each other's locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+from trackkit.backend.store import changes, plugin
+from trackkit.backend.store.changes import Change
+from trackkit.backend.store.database import Database
+from trackkit.backend.store.ingest import Ingest
+from trackkit.backend.store.sqlite import DATABASE_NAME, SQLiteDatabase
+from trackkit.core.blobs import Blobs
+from trackkit.core.sink import Batch
+
+_WRITERS_KEPT: Final = 1024
+"""Writers whose series are remembered between two batches, which saves reading them back."""
+
+
+class Storage(Protocol):
+    """What a server needs of a store. All methods may be called from any thread."""
+
+    name: str
+    """What people call the store: its path, or its database without the password."""
+    blobs: Blobs
+
+    def reading(self) -> contextlib.AbstractContextManager[Database]:
+        """A connection to read with."""
+        ...
+
+    def changing(self) -> contextlib.AbstractContextManager[Database]:
+        """A connection in a transaction: all that is done with it or, on an exception, none."""
+        ...
+
+    def position(self, run: str, writer: str) -> int:
+        """The offset up to which the store has a writer's journal."""
+        ...
+
+    def write(self, run: str, writer: str, batch: Batch) -> int:
+        """Take a batch of a writer's journal; see `Ingest.write`."""
+        ...
+
+    def abandon(self, run: str, writer: str, when: float | None) -> bool:
+        """Mark a writer crashed; see `Ingest.abandon`."""
+        ...
+
+    def changes(self, since: int) -> list[Change]:
+        """The runs changed after a version; empty, and cheap, if nothing was."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SQLiteStorage:
+    """A store that is a SQLite file.
+
+    Parameters
+    ----------
+    root
+        The store's folder; made with its database if there is none.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.path = self.root / DATABASE_NAME
+        self.name = str(self.root)
+        self.blobs = Blobs(self.root)
+        self._local = threading.local()
+        self._opened: list[SQLiteDatabase] = []
+        self._opening = threading.Lock()
+        self._writing = threading.Lock()
+        self._writer = SQLiteDatabase(self.path)
+        self._writer.migrate()
+        plugin.prepare_connection(self._writer.connection)
+        self._ingests: OrderedDict[tuple[str, str], Ingest] = OrderedDict()
+        self._watching = threading.Lock()
+        self._watcher = SQLiteDatabase(self.path, read_only=True)
+        self._seen: tuple[int, int] | None = None
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Database]:
+        yield self._reader()
+
+    def _reader(self) -> SQLiteDatabase:
+        db: SQLiteDatabase | None = getattr(self._local, "db", None)
+        if db is None:
+            db = self._local.db = SQLiteDatabase(self.path, read_only=True)
+            plugin.prepare_connection(db.connection)
+            with self._opening:
+                self._opened.append(db)
+        return db
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[Database]:
+        with self._writing, self._writer.atomic():
+            yield self._writer
+
+    def position(self, run: str, writer: str) -> int:
+        with self._writing:
+            return self._ingest(run, writer).position()
+
+    def write(self, run: str, writer: str, batch: Batch) -> int:
+        with self._writing:
+            return self._ingest(run, writer).write(batch)
+
+    def abandon(self, run: str, writer: str, when: float | None) -> bool:
+        with self._writing:
+            return self._ingest(run, writer).abandon(when)
+
+    def _ingest(self, run: str, writer: str) -> Ingest:
+        ingest = self._ingests.pop((run, writer), None) or Ingest(self._writer, run, writer)
+        self._ingests[run, writer] = ingest
+        if len(self._ingests) > _WRITERS_KEPT:
+            self._ingests.popitem(last=False)
+        return ingest
+
+    def changes(self, since: int) -> list[Change]:
+        """The runs changed after a version. SQLite counts the changes to its file, so asking in vain is cheap."""
+        with self._watching:
+            seen = (int(self._watcher.query("pragma data_version")[0][0]), since)
+            if seen == self._seen:
+                return []
+            found = changes.since(self._watcher, since)
+            self._seen = seen if not found else None
+            return found
+
+    def close(self) -> None:
+        for db in [*self._opened, self._writer, self._watcher]:
+            db.close()
