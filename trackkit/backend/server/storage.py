@@ -128,9 +128,8 @@ class SQLiteStorage:
             seen = (int(self._watcher.query("pragma data_version")[0][0]), since)
             if seen == self._seen:
                 return []
-            found = changes.since(self._watcher, since)
-            self._seen = seen if not found else None
-            return found
+            self._seen = seen
+            return changes.since(self._watcher, since)
 
     def close(self) -> None:
         for db in [*self._opened, self._writer, self._watcher]:

@@ -37,7 +37,7 @@ def touch(db: Database, run: int) -> None:
     )
 
 
-def since(db: Database, version: int, limit: int = 1000) -> list[Change]:
+def since(db: Database, version: int, limit: int = 100_000) -> list[Change]:
     """The runs changed after a version, each once, in the order of their changes; at most so many."""
     sql = """select touched, id, project, state, deleted is not null from runs where touched > ?
              order by touched limit ?"""

@@ -125,11 +125,21 @@ def count(db: Database, filters: Node | None = None) -> int:
     return found
 
 
-def load(db: Database, runs: Sequence[int]) -> list[RunRow]:
-    """The runs of these numbers, with tags, config and summary; those deleted since are left out."""
+def load(db: Database, runs: Sequence[int], keys: Iterable[Entry] | None = None) -> list[RunRow]:
+    """The runs of these numbers, with tags, config and summary; those deleted since are left out.
+
+    Parameters
+    ----------
+    keys
+        The config and summary entries to load; None for all.
+    """
+    chosen: dict[str, list[str] | None] = {"config": None, "summary": None}
+    if keys is not None:
+        wanted = list(keys)
+        chosen = {table: [entry.key for entry in wanted if entry.table == table] for table in chosen}
     loaded: list[RunRow] = []
     for start in range(0, len(runs), PAGE):
-        loaded.extend(_page(db, runs[start : start + PAGE]))
+        loaded.extend(_page(db, runs[start : start + PAGE], chosen))
     return loaded
 
 
@@ -236,22 +246,27 @@ def _touch(db: Database, run: int) -> None:
     changes.touch(db, run)
 
 
-def _page(db: Database, runs: Sequence[int]) -> list[RunRow]:
+def _page(db: Database, runs: Sequence[int], keys: Mapping[str, list[str] | None]) -> list[RunRow]:
     marks = ", ".join("?" * len(runs))
     found = {row[0]: RunRow(*row) for row in db.query(f"select {_COLUMNS} from runs where run in ({marks})", runs)}
     tags: defaultdict[int, list[str]] = defaultdict(list)
     for run, tag in db.query(f"select run, tag from tags where run in ({marks}) order by run, tag", runs):
         tags[run].append(tag)
-    config, summary = (_entries(db, table, marks, runs) for table in ("config", "summary"))
+    config, summary = (_entries(db, table, marks, runs, keys[table]) for table in ("config", "summary"))
     for run, row in found.items():
         row.tags, row.config, row.summary = tags[run], config[run], summary[run]
     return [found[run] for run in runs if run in found]
 
 
-def _entries(db: Database, table: str, marks: str, runs: Sequence[int]) -> defaultdict[int, Flat]:
+def _entries(
+    db: Database, table: str, marks: str, runs: Sequence[int], keys: list[str] | None
+) -> defaultdict[int, Flat]:
     loaded: defaultdict[int, Flat] = defaultdict(dict)
-    sql = f"select run, key, type, number, text from {table} where run in ({marks}) order by run, key"
-    for run, key, *columns in db.query(sql, runs):
+    if keys == []:
+        return loaded
+    chosen = "" if keys is None else f" and key in ({', '.join('?' * len(keys))})"
+    sql = f"select run, key, type, number, text from {table} where run in ({marks}){chosen} order by run, key"
+    for run, key, *columns in db.query(sql, [*runs, *(keys or [])]):
         loaded[run][key] = entries.decode(*columns)
     return loaded
 

@@ -1,0 +1,68 @@
+"""What a server tells of itself: metrics for Prometheus, and a line of JSON a request."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+__all__ = ["CONTENT_TYPE", "JsonLines", "Telemetry", "configure_logging"]
+
+
+class Telemetry:
+    """Counts what a server process does."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self.requests = Counter(
+            "trackkit_requests", "Requests answered.", ["method", "path", "status"], registry=self._registry
+        )
+        self.seconds = Histogram(
+            "trackkit_request_seconds",
+            "Time to answer a request.",
+            ["method", "path"],
+            buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10),
+            registry=self._registry,
+        )
+        self.records = Counter("trackkit_ingested_records", "Records taken from journals.", registry=self._registry)
+        self.bytes = Counter(
+            "trackkit_ingested_bytes", "Bytes of journals taken, uncompressed.", registry=self._registry
+        )
+        self.listeners = Gauge("trackkit_event_streams", "Open streams of events.", registry=self._registry)
+
+    def exposition(self) -> bytes:
+        """The metrics as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+
+class JsonLines(logging.Formatter):
+    """Formats log records as JSON, a line each."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            entry["error"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(entry).decode()
+
+
+def configure_logging(*, as_json: bool, level: str = "info") -> None:
+    """Send the server's log to standard error, as text or as lines of JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
+    handler.setFormatter(JsonLines() if as_json else text)
+    for name in ("trackkit.server", "trackkit", "uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = ([handler] if name in ("trackkit", "uvicorn") else []), name.count(".") > 0
+        logger.setLevel(level.upper())
