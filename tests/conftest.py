@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.postgres import Cluster
 from trackkit.core import records, session
 from trackkit.core.journal import JournalReader, writer_folders
 
@@ -75,3 +76,25 @@ def run_script(tmp_path: Path) -> RunScript:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL of the test session's own."""
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def postgres_database(postgres: Cluster) -> Iterator[str]:
+    """The name of a database with the tables of a store, and no rows."""
+    name = postgres.create()
+    yield name
+    postgres.drop(name)
+
+
+@pytest.fixture
+def postgres_url(postgres: Cluster, postgres_database: str) -> str:
+    """The URL of a database with the tables of a store, and no rows."""
+    return postgres.url(postgres_database)

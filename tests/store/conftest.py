@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,19 @@ import numpy as np
 import pytest
 
 from trackkit.backend.store import blocks, codec, entries, plugin
+from trackkit.backend.store.database import Database
 from trackkit.backend.store.sqlite import SQLiteDatabase
 
 EPOCH = 1_700_000_000_000_000
 """When the first run begins, in microseconds."""
 
+Connect = Callable[[], Database]
+
 
 class Filler:
     """Writes runs and series into a migrated store."""
 
-    def __init__(self, db: SQLiteDatabase) -> None:
+    def __init__(self, db: Database) -> None:
         self.db = db
         self._numbers = itertools.count(1)
 
@@ -144,15 +147,47 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / ".trackkit"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that opens a store on each database, but those marked `sqlite`."""
+    if "connect" in metafunc.fixturenames:
+        postgres = [pytest.param("postgres", marks=pytest.mark.postgres)]
+        alone = metafunc.definition.get_closest_marker("sqlite")
+        metafunc.parametrize("connect", ["sqlite", *([] if alone else postgres)], indirect=True)
+
+
 @pytest.fixture
-def db(root: Path) -> Iterator[SQLiteDatabase]:
+def connect(request: pytest.FixtureRequest, root: Path) -> Iterator[Connect]:
+    """Opens connections to one database with the tables of a store."""
+    opened: list[Database] = []
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+
+    def open() -> Database:
+        opened.append(_open_sqlite(root) if url is None else _open_postgres(url))
+        return opened[-1]
+
+    yield open
+    for database in opened:
+        database.close()
+
+
+def _open_sqlite(root: Path) -> Database:
     database = SQLiteDatabase(root / "trackkit.db")
     database.migrate()
     plugin.prepare_connection(database.connection)
-    yield database
-    database.close()
+    return database
+
+
+def _open_postgres(url: str) -> Database:
+    from trackkit.backend.store.postgres import PostgresDatabase
+
+    return PostgresDatabase(url)
 
 
 @pytest.fixture
-def fill(db: SQLiteDatabase) -> Filler:
+def db(connect: Connect) -> Database:
+    return connect()
+
+
+@pytest.fixture
+def fill(db: Database) -> Filler:
     return Filler(db)

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.store.conftest import Connect
 from tests.store.journals import BEGAN, Writer
 from trackkit.backend.store import entries, runs, series
+from trackkit.backend.store.database import Database
 from trackkit.backend.store.ingest import Ingest
-from trackkit.backend.store.sqlite import SQLiteDatabase
 from trackkit.core import records
 from trackkit.core.sink import Batch, SinkRefused
 
@@ -34,7 +35,7 @@ def writer(root: Path) -> Iterator[Writer]:
 
 
 @pytest.fixture
-def deliver(db: SQLiteDatabase) -> Deliver:
+def deliver(db: Database) -> Deliver:
     """Brings all of a writer's journal into the store, in batches of given sizes; the run's number."""
 
     def bring(writer: Writer, *sizes: int) -> int:
@@ -46,7 +47,7 @@ def deliver(db: SQLiteDatabase) -> Deliver:
     return bring
 
 
-def number_of(db: SQLiteDatabase, id: str) -> int:
+def number_of(db: Database, id: str) -> int:
     found = runs.find(db, id)
     assert found is not None
     return found
@@ -57,15 +58,15 @@ def bits(values: Any) -> list[bytes]:
     return [struct.pack(">d", value) for value in values]
 
 
-def the_run(db: SQLiteDatabase, id: str = "run") -> runs.RunRow:
+def the_run(db: Database, id: str = "run") -> runs.RunRow:
     return runs.load(db, [number_of(db, id)])[0]
 
 
-def table(db: SQLiteDatabase, name: str) -> list[tuple[Any, ...]]:
+def table(db: Database, name: str) -> list[tuple[Any, ...]]:
     return sorted(db.query(f"select * from {name}"), key=repr)
 
 
-def everything(db: SQLiteDatabase) -> dict[str, Any]:
+def everything(db: Database) -> dict[str, Any]:
     """What a store holds, but for where in it points lie and for how sums were rounded."""
     found: dict[str, Any] = {}
     for (run,) in db.query("select run from runs"):
@@ -73,7 +74,7 @@ def everything(db: SQLiteDatabase) -> dict[str, Any]:
             for key, points in series.between(db, run, kind=kind).items():
                 found[f"{kind} {key}"] = points.steps.tolist(), points.times.tolist(), bits(points.values)
         found["statistics"] = db.query(
-            """select kind, key, count, finite, round(total, 6), min, max, first, last, first_step, last_step, min_step,
+            """select kind, key, count, finite, total, min, max, first, last, first_step, last_step, min_step,
                       max_step, first_time, last_time from series where run = ? order by kind, key""",
             [run],
         )
@@ -87,7 +88,7 @@ ODD = [math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, -2.2e-308, 1.7976931348
 
 
 @pytest.mark.parametrize("repeats", [1, 60, 600])
-def test_every_double_comes_back_as_itself(writer: Writer, deliver: Deliver, db: SQLiteDatabase, repeats: int) -> None:
+def test_every_double_comes_back_as_itself(writer: Writer, deliver: Deliver, db: Database, repeats: int) -> None:
     for value in ODD * repeats:
         writer.log({"x": value})
 
@@ -96,7 +97,7 @@ def test_every_double_comes_back_as_itself(writer: Writer, deliver: Deliver, db:
     assert bits(series.points(db, run, "x").values) == bits(ODD * repeats)
 
 
-def test_steps_come_back_as_they_were_given(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_steps_come_back_as_they_were_given(writer: Writer, deliver: Deliver, db: Database) -> None:
     steps = [0, 5, 3, 3, -7, 2**63 - 1, -(2**63), 4]
     for step in steps:
         writer.log({"x": step % 100}, step=step)
@@ -111,7 +112,7 @@ def test_steps_come_back_as_they_were_given(writer: Writer, deliver: Deliver, db
 @pytest.mark.parametrize("count", [1, 127, 511, 512, 4095, 4096, 4097, 8192, 9000])
 @pytest.mark.parametrize("sizes", [(), (100,), (4000,), (4096, 1, 1, 1), (3000, 3000, 90)])
 def test_points_come_back_over_chunk_boundaries(
-    writer: Writer, deliver: Deliver, db: SQLiteDatabase, count: int, sizes: tuple[int, ...]
+    writer: Writer, deliver: Deliver, db: Database, count: int, sizes: tuple[int, ...]
 ) -> None:
     for step in range(count):
         writer.log({"x": step / 3, "y": -step})
@@ -131,7 +132,7 @@ def test_points_come_back_over_chunk_boundaries(
     assert loose < 2 * 4096
 
 
-def test_all_chunks_but_the_last_are_full(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_all_chunks_but_the_last_are_full(writer: Writer, deliver: Deliver, db: Database) -> None:
     for step in range(10_000):
         writer.log({"x": step})
 
@@ -140,7 +141,7 @@ def test_all_chunks_but_the_last_are_full(writer: Writer, deliver: Deliver, db: 
     assert db.query("select seq, count from chunks where run = ? order by seq", [run])[:2] == [(0, 4096), (4096, 4096)]
 
 
-def test_a_short_run_can_be_read_with_nothing_but_sql(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_a_short_run_can_be_read_with_nothing_but_sql(writer: Writer, deliver: Deliver, db: Database) -> None:
     for step in range(200):
         writer.log({"loss": step / 2})
     writer.finish()
@@ -152,7 +153,7 @@ def test_a_short_run_can_be_read_with_nothing_but_sql(writer: Writer, deliver: D
     ]
 
 
-def test_a_long_run_that_finished_slowly_is_sealed(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_a_long_run_that_finished_slowly_is_sealed(writer: Writer, deliver: Deliver, db: Database) -> None:
     for step in range(1000):
         writer.log({"loss": step})
     writer.finish()
@@ -163,9 +164,7 @@ def test_a_long_run_that_finished_slowly_is_sealed(writer: Writer, deliver: Deli
     assert series.points(db, run, "loss").values.tolist() == list(range(1000))
 
 
-def test_records_of_many_shapes_keep_the_order_of_each_key(
-    writer: Writer, deliver: Deliver, db: SQLiteDatabase
-) -> None:
+def test_records_of_many_shapes_keep_the_order_of_each_key(writer: Writer, deliver: Deliver, db: Database) -> None:
     expected: dict[str, list[float]] = {"a": [], "b": [], "µ/ключ": []}
     for step in range(900):
         values: dict[str, Any] = [{"a": step}, {"b": step, "a": -step}, {"µ/ключ": step / 7, "a": 1}][step % 3]
@@ -181,7 +180,7 @@ def test_records_of_many_shapes_keep_the_order_of_each_key(
     assert db.query("select value from texts where run = ? order by seq desc limit 1", [run]) == [("at 890",)]
 
 
-def test_ten_thousand_keys_are_series_of_their_own(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_ten_thousand_keys_are_series_of_their_own(writer: Writer, deliver: Deliver, db: Database) -> None:
     keys = [f"layer.{number}/weight" for number in range(10_000)]
     for step in range(3):
         writer.log({key: step * number for number, key in enumerate(keys)})
@@ -193,7 +192,7 @@ def test_ten_thousand_keys_are_series_of_their_own(writer: Writer, deliver: Deli
     assert db.query("select count(*) from summary where run = ?", [run]) == [(10_000,)]
 
 
-def test_system_samples_are_series_apart(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_system_samples_are_series_apart(writer: Writer, deliver: Deliver, db: Database) -> None:
     for number in range(5):
         values = {"cpu": float(number)} | ({"gpu.0.power": 99.5} if number > 2 else {})
         writer.say(records.System(BEGAN + number, values))
@@ -207,7 +206,7 @@ def test_system_samples_are_series_apart(writer: Writer, deliver: Deliver, db: S
     assert db.query("select count(*) from summary") == [(0,)]
 
 
-def test_a_batch_sent_again_changes_nothing(writer: Writer, db: SQLiteDatabase) -> None:
+def test_a_batch_sent_again_changes_nothing(writer: Writer, db: Database) -> None:
     for step in range(700):
         writer.log({"x": step, "y": 1})
     writer.say(records.Lines(BEGAN, "stdout", "hello\n"), records.Alert(BEGAN, "info", "t")).finish()
@@ -224,7 +223,7 @@ def test_a_batch_sent_again_changes_nothing(writer: Writer, db: SQLiteDatabase) 
     assert before["metric x"][0] == list(range(700))
 
 
-def test_a_failed_batch_leaves_no_trace(writer: Writer, db: SQLiteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_batch_leaves_no_trace(writer: Writer, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     for step in range(5000):
         writer.log({"x": step})
     ingest = Ingest(db, "run", "writer")
@@ -245,7 +244,7 @@ def test_a_failed_batch_leaves_no_trace(writer: Writer, db: SQLiteDatabase, monk
     assert everything(db)["metric x"][0] == list(range(5000))
 
 
-def test_two_processes_that_send_one_journal_do_not_double_it(writer: Writer, db: SQLiteDatabase) -> None:
+def test_two_processes_that_send_one_journal_do_not_double_it(writer: Writer, db: Database) -> None:
     for step in range(3000):
         writer.log({"x": step})
     one, other = Ingest(db, "run", "writer"), Ingest(db, "run", "writer")
@@ -258,7 +257,7 @@ def test_two_processes_that_send_one_journal_do_not_double_it(writer: Writer, db
     assert everything(db)["metric x"][0] == list(range(3000))
 
 
-def test_a_run_deleted_while_it_is_written_stays_deleted(writer: Writer, db: SQLiteDatabase) -> None:
+def test_a_run_deleted_while_it_is_written_stays_deleted(writer: Writer, db: Database) -> None:
     writer.log({"x": 1})
     ingest = Ingest(db, "run", "writer")
     ingest.write(writer.batch())
@@ -271,7 +270,7 @@ def test_a_run_deleted_while_it_is_written_stays_deleted(writer: Writer, db: SQL
     assert table(db, "runs") == []
 
 
-def test_a_gap_between_segments_is_passed_over(writer: Writer, db: SQLiteDatabase) -> None:
+def test_a_gap_between_segments_is_passed_over(writer: Writer, db: Database) -> None:
     writer.log({"x": 1})
     writer.log({"x": 2})
     before, after = writer.batches(2)
@@ -284,7 +283,7 @@ def test_a_gap_between_segments_is_passed_over(writer: Writer, db: SQLiteDatabas
     assert everything(db)["metric x"][0] == [0, 1]
 
 
-def test_records_of_a_later_version_are_passed_over(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_records_of_a_later_version_are_passed_over(writer: Writer, deliver: Deliver, db: Database) -> None:
     writer.journal.append(b"\x92\xa6wonder\x01")
     writer.journal.append(b"\xc1 no msgpack")
     writer.log({"x": 1})
@@ -300,7 +299,7 @@ STEPS = st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(width=64)), max_
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given=STEPS, sizes=st.lists(st.integers(1, 20), max_size=12))
 def test_how_a_journal_is_cut_into_batches_does_not_matter(
-    tmp_path_factory: pytest.TempPathFactory, given: list[tuple[str, float]], sizes: list[int]
+    tmp_path_factory: pytest.TempPathFactory, db: Database, given: list[tuple[str, float]], sizes: list[int]
 ) -> None:
     root = tmp_path_factory.mktemp("store")
     writer = Writer(root).start(tags=["t"])
@@ -318,14 +317,12 @@ def test_how_a_journal_is_cut_into_batches_does_not_matter(
                 writer.say(records.Summary(BEGAN + number, {"best": number}), records.Lines(BEGAN, "stdout", "x"))
     writer.finish(time=BEGAN + 100).die()
     found = []
-    for name, cut in {"one": [], "many": sizes}.items():
-        db = SQLiteDatabase(root / f"{name}.db")
-        db.migrate()
+    for cut in ([], sizes):
         ingest = Ingest(db, "run", "writer")
         for batch in writer.batches(*cut):
             ingest.write(batch)
         found.append(everything(db))
-        db.close()
+        runs.delete(db, number_of(db, "run"))
 
     whole, pieces = found
 
@@ -346,20 +343,17 @@ def _is_huge(value: Any) -> bool:
     return value is None or (isinstance(value, float) and not abs(value) < 1e300)
 
 
-def test_sixteen_writers_at_once_lose_nothing(root: Path, db: SQLiteDatabase) -> None:
+def test_sixteen_writers_at_once_lose_nothing(root: Path, connect: Connect, db: Database) -> None:
     writers = [Writer(root, f"run{number // 2}", f"w{number}").start() for number in range(16)]
     failures = []
 
     def work(writer: Writer) -> None:
-        own = SQLiteDatabase(root / "trackkit.db")
         try:
-            ingest = Ingest(own, writer.run, writer.writer)
+            ingest = Ingest(connect(), writer.run, writer.writer)
             for batch in writer.batches(*[40] * 10):
                 ingest.write(batch)
         except Exception as error:
             failures.append(error)
-        finally:
-            own.close()
 
     for writer in writers:
         for step in range(500):
@@ -381,7 +375,7 @@ def test_sixteen_writers_at_once_lose_nothing(root: Path, db: SQLiteDatabase) ->
 # What is not points
 
 
-def test_a_run_is_as_it_was_started_and_described(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_a_run_is_as_it_was_started_and_described(writer: Writer, deliver: Deliver, db: Database) -> None:
     writer.say(
         records.Describe(BEGAN, name="renamed", tags=["b", "a"]),
         records.Provenance(BEGAN, {"host": "h", "git": {"commit": "c1"}}),
@@ -397,7 +391,7 @@ def test_a_run_is_as_it_was_started_and_described(writer: Writer, deliver: Deliv
     assert run.metadata == '{"host":"h","git":{"commit":"c1"},"gpu":"none"}'
 
 
-def test_config_entries_replace_what_their_key_held(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_config_entries_replace_what_their_key_held(writer: Writer, deliver: Deliver, db: Database) -> None:
     writer.say(
         records.Config(BEGAN, {"model": {"depth": 2, "act": "relu"}, "lr": 0.1, "seed": 1, "big": 2**60 + 1}),
         records.Config(BEGAN, {"model": {"depth": 3}, "lr": {"start": 0.1, "end": math.nan}, "models": [1, None]}),
@@ -411,7 +405,7 @@ def test_config_entries_replace_what_their_key_held(writer: Writer, deliver: Del
     assert config == {"model": {"depth": 3}, "lr": {"start": 0.1}, "models": [1, None], "big": 2**60 + 1}
 
 
-def test_the_summary_follows_the_definitions(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_the_summary_follows_the_definitions(writer: Writer, deliver: Deliver, db: Database) -> None:
     writer.say(
         records.Define(BEGAN, "val/*", summary=["min", "last"]),
         records.Define(BEGAN, "val/acc", summary=["best"], goal="maximize"),
@@ -426,7 +420,7 @@ def test_the_summary_follows_the_definitions(writer: Writer, deliver: Deliver, d
     assert summary == {"val/loss": 2.0, "val/loss.min": 1.0, "val/acc.best": 1.0, "train": 2.0}
 
 
-def test_a_late_definition_counts_for_all_points(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_a_late_definition_counts_for_all_points(writer: Writer, deliver: Deliver, db: Database) -> None:
     for loss in (3.0, 1.0, 2.0):
         writer.log({"loss": loss})
     writer.say(records.Define(BEGAN, "loss", summary=["min", "mean", "first"]))
@@ -439,7 +433,7 @@ def test_a_late_definition_counts_for_all_points(writer: Writer, deliver: Delive
     assert the_run(db).summary == {"loss.min": 1.0, "loss.mean": 2.0, "loss.first": 3.0, "loss.max": 3.0}
 
 
-def test_what_is_set_by_hand_stays(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_what_is_set_by_hand_stays(writer: Writer, deliver: Deliver, db: Database) -> None:
     writer.log({"loss": 1.0, "acc": 0.5})
     writer.say(records.Summary(BEGAN, {"loss": 9, "best": {"epoch": 3}, "note": "good"}))
     writer.log({"loss": 2.0, "acc": 0.75})
@@ -450,9 +444,7 @@ def test_what_is_set_by_hand_stays(writer: Writer, deliver: Deliver, db: SQLiteD
     assert the_run(db).summary == {"loss": 9, "acc": 0.75, "best.epoch": 3}
 
 
-def test_texts_are_in_the_summary_cut_to_what_can_be_indexed(
-    writer: Writer, deliver: Deliver, db: SQLiteDatabase
-) -> None:
+def test_texts_are_in_the_summary_cut_to_what_can_be_indexed(writer: Writer, deliver: Deliver, db: Database) -> None:
     writer.log({"sample": "first"})
     writer.log({"sample": "x" * 5000})
 
@@ -464,7 +456,7 @@ def test_texts_are_in_the_summary_cut_to_what_can_be_indexed(
 
 @pytest.mark.parametrize("sizes", [(), (1, 1, 1, 1)])
 def test_the_summary_has_what_was_logged_last_number_or_text(
-    writer: Writer, deliver: Deliver, db: SQLiteDatabase, sizes: tuple[int, ...]
+    writer: Writer, deliver: Deliver, db: Database, sizes: tuple[int, ...]
 ) -> None:
     for x, y in [("none", 1), (2, "none")]:
         writer.log({"x": x, "y": y})
@@ -474,7 +466,7 @@ def test_the_summary_has_what_was_logged_last_number_or_text(
     assert the_run(db).summary == {"x": 2.0, "y": "none"}
 
 
-def test_the_summary_is_over_all_writers(root: Path, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_the_summary_is_over_all_writers(root: Path, deliver: Deliver, db: Database) -> None:
     for number, values in enumerate([(5.0, 1.0), (0.5, 7.0)]):
         rank = Writer(root, writer=f"rank{number}").start()
         rank.say(records.Define(BEGAN, "loss", summary=["min", "max", "first", "last"]))
@@ -486,7 +478,7 @@ def test_the_summary_is_over_all_writers(root: Path, deliver: Deliver, db: SQLit
     assert the_run(db).summary == {"loss.min": 0.5, "loss.max": 7.0, "loss.first": 5.0, "loss": 7.0}
 
 
-def test_console_objects_and_alerts_are_kept(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_console_objects_and_alerts_are_kept(writer: Writer, deliver: Deliver, db: Database) -> None:
     writer.say(
         records.Lines(BEGAN, "stdout", "a\n"),
         records.Lines(BEGAN + 1, "stderr", "b"),
@@ -510,7 +502,7 @@ def test_console_objects_and_alerts_are_kept(writer: Writer, deliver: Deliver, d
 # States
 
 
-def test_a_finished_writer_finishes_the_run(writer: Writer, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_a_finished_writer_finishes_the_run(writer: Writer, deliver: Deliver, db: Database) -> None:
     writer.finish("failed", time=BEGAN + 9, exit_code=1, error="Traceback…", accounting={"calls": 3.0})
 
     run = deliver(writer)
@@ -531,7 +523,7 @@ def test_a_finished_writer_finishes_the_run(writer: Writer, deliver: Deliver, db
     ],
 )
 def test_a_run_is_as_badly_off_as_its_worst_writer(
-    root: Path, db: SQLiteDatabase, states: list[str | None], expected: str
+    root: Path, db: Database, states: list[str | None], expected: str
 ) -> None:
     for number, state in enumerate(states):
         writer = Writer(root, writer=f"w{number}").start()
@@ -546,7 +538,7 @@ def test_a_run_is_as_badly_off_as_its_worst_writer(
     assert the_run(db).state == expected
 
 
-def test_forked_children_do_not_keep_a_run_running(root: Path, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_forked_children_do_not_keep_a_run_running(root: Path, deliver: Deliver, db: Database) -> None:
     for name, role in (("main", "main"), ("child", "child")):
         writer = Writer(root, writer=name).start(role=role)
         if role == "main":
@@ -556,7 +548,7 @@ def test_forked_children_do_not_keep_a_run_running(root: Path, deliver: Deliver,
     assert the_run(db).state == "finished"
 
 
-def test_a_resumed_run_forgets_how_it_ended_before(root: Path, deliver: Deliver, db: SQLiteDatabase) -> None:
+def test_a_resumed_run_forgets_how_it_ended_before(root: Path, deliver: Deliver, db: Database) -> None:
     first = Writer(root, writer="first").start(tags=["a"])
     first.finish("failed", time=BEGAN + 1, exit_code=1, error="boom").die()
     deliver(first)
@@ -573,7 +565,7 @@ def test_a_resumed_run_forgets_how_it_ended_before(root: Path, deliver: Deliver,
     assert (ended.state, ended.exit_code, ended.error) == ("finished", 0, "")
 
 
-def test_a_writer_thought_dead_may_write_on(writer: Writer, db: SQLiteDatabase) -> None:
+def test_a_writer_thought_dead_may_write_on(writer: Writer, db: Database) -> None:
     ingest = Ingest(db, "run", "writer")
     ingest.write(writer.batch())
 
@@ -585,7 +577,7 @@ def test_a_writer_thought_dead_may_write_on(writer: Writer, db: SQLiteDatabase) 
     assert the_run(db).state == "running"
 
 
-def test_a_journal_that_lost_its_beginning_is_kept(writer: Writer, db: SQLiteDatabase) -> None:
+def test_a_journal_that_lost_its_beginning_is_kept(writer: Writer, db: Database) -> None:
     writer.log({"x": 1})
 
     Ingest(db, "run", "writer").write(writer.batch(1))

@@ -18,6 +18,8 @@ from trackkit.core import records
 from trackkit.core.blobs import Blobs
 from trackkit.sync import sync
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def stored(root: Path, db: SQLiteDatabase) -> int:

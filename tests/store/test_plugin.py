@@ -15,6 +15,8 @@ from sqlite_utils.plugins import pm
 from tests.store.conftest import EPOCH
 from trackkit.backend.store import plugin
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def filled(db, fill, root):

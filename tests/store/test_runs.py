@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
 from tests.store.conftest import EPOCH
 from trackkit.backend.store import changes, runs
 from trackkit.backend.store.filters import FilterError, parse
+from trackkit.backend.store.schema import MIGRATIONS
 
 
 def test_runs_are_ordered_by_several_keys_with_missing_values_last(db, fill):
@@ -127,10 +129,12 @@ def test_a_deleted_run_leaves_no_row_and_others_whole(db, fill):
 
 
 def rows_per_table(db, run):
-    tables = [name for (name,) in db.query("select name from sqlite_master where type = 'table' and sql like '%run %'")]
+    statements = [statement for _, migration in MIGRATIONS for statement in migration]
+    tables = [table for sql in statements for table in re.findall(r"create table (\w+) \(\s*run ", sql)]
     return {table: db.query(f"select count(*) from {table} where run = ?", [run])[0][0] for table in tables}
 
 
+@pytest.mark.sqlite
 def test_no_statement_of_a_listing_scans_config_or_summary(db, fill):
     plans = []
     db.connection.set_trace_callback(plans.append)

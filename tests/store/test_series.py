@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from tests.store.conftest import EPOCH
 from trackkit.backend.store import history, lines, objects, series
-from trackkit.backend.store.sqlite import SQLiteDatabase
 
 ODD = [math.nan, math.inf, -math.inf, -0.0, 0.1, 1e-320, 2.0**60]
 
@@ -141,10 +140,10 @@ def test_a_scan_loses_and_repeats_nothing_while_points_are_sealed(db, fill):
     assert seen == list(range(2001))
 
 
-def test_a_point_is_never_missed_while_another_connection_seals(root, db, fill):
+def test_a_point_is_never_missed_while_another_connection_seals(connect, db, fill):
     run = fill.run()
     number = fill.series(run, "a", list(range(10)))
-    reader = SQLiteDatabase(root / "trackkit.db", read_only=True)
+    reader = connect()
     steps = list(range(10))
 
     for _ in range(50):
@@ -156,7 +155,6 @@ def test_a_point_is_never_missed_while_another_connection_seals(root, db, fill):
         with db.atomic():
             db.execute("delete from chunks where run = ?", [run])
             fill.points(run, number, 0, steps, steps, [float(step) for step in steps])
-    reader.close()
 
 
 def test_the_console_is_read_as_written_or_as_a_terminal_shows_it(db, fill):
@@ -191,6 +189,7 @@ def test_of_each_path_the_newest_file_is_listed(db, fill):
     assert objects.inline(db, run, "w", 99) is None
 
 
+@pytest.mark.sqlite
 def test_reading_one_key_leaves_the_points_of_others_alone(db, fill):
     run = fill.run()
     fill.series(run, "loss", [1.0] * 5, per_chunk=4)

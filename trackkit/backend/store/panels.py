@@ -146,7 +146,7 @@ _EXTENT = """
     where series.run = ? and series.kind = ? and series.key = ? and chunks.{high} >= ? and chunks.{low} <= ?"""
 _PIECES = """
     select 0 as level, chunks.series as series, chunks.seq as seq, chunks.count as count, chunks.{x}s as x,
-           chunks.vals as stats, null as point, null as value
+           chunks.vals as stats, cast(null as bigint) as point, cast(null as double precision) as value
     from series cross join chunks
     where series.run = ? and series.kind = ? and series.key = ? and chunks.run = series.run
           and chunks.series = series.series and chunks.{high} >= ? and chunks.{low} <= ? and chunks.{low} < ?
@@ -162,7 +162,7 @@ _PIECES = """
     where series.run = ? and series.kind = ? and series.key = ? and points.run = series.run
           and points.series = series.series and points.{x} >= ? and points.{x} <= ?"""
 """Chunks up to some place, blocks from there on, and points that are rows: one statement, so that a point
-sealed meanwhile is in exactly one of them."""
+sealed meanwhile is in exactly one of them. PostgreSQL wants to know what kind of nothing the first select has."""
 _BY_STEP = {"x": "step", "low": "min_step", "high": "max_step"}
 _BY_TIME = {"x": "time", "low": "first_time", "high": "last_time"}
 

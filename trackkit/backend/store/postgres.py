@@ -58,7 +58,7 @@ _COPIED = 8
 _STATEMENTS_KEPT = 250
 
 _TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|regexp\(\?, ([\w.]+)\)|\?""")
-_RETRIED = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure, errors.TransactionRollback)
+_RETRIED = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
 
 
 class PostgresDatabase:
@@ -83,14 +83,14 @@ class PostgresDatabase:
         self.url = url
         self.patience = patience
         self.connection = connect(url, patience)
-        self._lent = False
+        self._lasting = False  # whether a lost connection may not be made anew: one of a pool, or in a transaction
         self._types: dict[tuple[str, ...], list[int]] = {}
 
     @classmethod
     def lent(cls, connection: Connection[Row], types: dict[tuple[str, ...], list[int]]) -> PostgresDatabase:
         """A database on a connection of a pool, which looks after it."""
         made = cls.__new__(cls)
-        made.url, made.patience, made.connection, made._lent, made._types = "", 0.0, connection, True, types
+        made.url, made.patience, made.connection, made._lasting, made._types = "", 0.0, connection, True, types
         return made
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -123,20 +123,23 @@ class PostgresDatabase:
         changes = ", ".join(f"{column} = excluded.{column}" for column in columns)
         conflict = f" on conflict ({', '.join(keys)}) do " + (f"update set {changes}" if changes else "nothing")
         # One statement may not change a row twice; of rows with the same keys the last one counts.
-        latest = {tuple(map(_text, row[: len(keys)])): row for row in rows}
+        latest = {_identity(row[: len(keys)]): row for row in rows}
         self._insert(table, [*keys, *columns], list(latest.values()), conflict)
 
     @contextlib.contextmanager
     def atomic(self) -> Iterator[None]:
         self.execute("begin")
+        lasting, self._lasting = self._lasting, True
         try:
             yield
+            with self._named_errors():
+                ended = self.connection.execute("commit").statusmessage
         except BaseException:
             with contextlib.suppress(psycopg.Error):
                 self.connection.execute("rollback")
             raise
-        with self._named_errors():
-            ended = self.connection.execute("commit").statusmessage
+        finally:
+            self._lasting = lasting
         if ended != "COMMIT":
             raise RuntimeError("the transaction was rolled back: a statement in it failed, and the error was dropped")
 
@@ -223,7 +226,7 @@ class PostgresDatabase:
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:
-        if self.connection.closed and not self._lent:
+        if self.connection.closed and not self._lasting:
             self.connection = connect(self.url, self.patience)
         try:
             yield
@@ -359,7 +362,7 @@ class _TextDumper(Dumper):
     oid = psycopg.adapters.types["text"].oid
 
     def dump(self, obj: str) -> bytes:
-        return str(_text(obj)).encode()
+        return _text(obj).encode()
 
 
 class _NumberLoader(NumericBinaryLoader):
@@ -416,8 +419,13 @@ def _literal(sql: str) -> LiteralString:
     return cast(LiteralString, sql)
 
 
-def _text(value: Any) -> Any:
-    return value.replace("\0", "␀") if isinstance(value, str) else value
+def _text(text: str) -> str:
+    return text.replace("\0", "␀")
+
+
+def _identity(keys: Sequence[Any]) -> Row:
+    """The values of a row's keys as PostgreSQL has them."""
+    return tuple([_text(key) if isinstance(key, str) else key for key in keys])
 
 
 def _sentence(error: psycopg.Error) -> str:
