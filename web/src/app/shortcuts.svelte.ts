@@ -1,3 +1,5 @@
+import { untrack } from 'svelte';
+
 export interface Shortcut {
   /** As on the key: `?`, `/`, `mod+k`, `Escape`. */
   key: string;
@@ -15,7 +17,8 @@ class Shortcuts {
   /** Add shortcuts; the function returned takes them away again, so it fits an effect. */
   add(...shortcuts: Shortcut[]): () => void {
     // A page that mounts before the last one is gone wins, so the newest come first.
-    this.list = [...shortcuts, ...this.list];
+    // Untracked: an effect that adds must not run again because it added.
+    this.list = [...shortcuts, ...untrack(() => this.list)];
     return () => {
       this.list = this.list.filter((shortcut) => !shortcuts.includes(shortcut));
     };
