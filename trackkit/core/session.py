@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn
 
 from trackkit.core import records
 from trackkit.core.config import as_mapping
+from trackkit.core.names import is_project, is_run_id
 from trackkit.core.run import DisabledRun, Run, check_tags
 from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, Settings, load
 from trackkit.core.sink import Known, find_factory
@@ -23,7 +24,6 @@ from trackkit.version import __version__
 Resume = Literal["never", "allow", "must", "auto"]
 Mode = Literal["online", "offline", "disabled"]
 _RESUMES = ("never", "allow", "must", "auto")
-_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _IGNORED = {
     "entity", "save_code", "anonymous", "force", "sync_tensorboard", "monitor_gym", "magic", "config_exclude_keys",
@@ -144,12 +144,12 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"mode must be 'online', 'offline' or 'disabled', not {settings.mode!r}")
     if settings.resume and settings.resume not in _RESUMES:
         raise ValueError(f"resume must be one of {', '.join(_RESUMES)}, not {settings.resume!r}")
-    if settings.run_id and not _ID.fullmatch(settings.run_id):
+    if settings.run_id and not is_run_id(settings.run_id):
         raise ValueError(
             f"{settings.run_id!r} can't be a run's id: use up to 128 letters, digits, '_', '.' and '-', "
             "beginning with a letter, a digit or '_'"
         )
-    if len(settings.project) > 128 or "/" in settings.project or "\0" in settings.project:
+    if settings.project and not is_project(settings.project):
         raise ValueError(f"{settings.project!r} can't be a project's name: up to 128 characters, without '/'")
     if settings.console not in ("wrap", "raw", "redirect", "off"):
         raise ValueError(f"console must be 'wrap', 'raw', 'redirect' or 'off', not {settings.console!r}")
@@ -254,7 +254,7 @@ class _AutoMarker:
             found = self._path.read_text().strip()
         except OSError:
             return ""
-        return found if _ID.fullmatch(found) else ""
+        return found if is_run_id(found) else ""
 
     def write(self, run_id: str) -> None:
         try:

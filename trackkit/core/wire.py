@@ -1,8 +1,9 @@
 """Batches of a journal as they travel to a server: one message, whole or not at all.
 
-A message is four bytes, the CRC-32 of what follows, and a msgpack array: run, writer, start, end, the ends of the
-frames and their payloads. So a message that was damaged on its way, down to the run it is for, is told from
-a good one; that it arrives twice changes nothing, as it says where in the journal it belongs.
+A message is four bytes, the CRC-32 of what follows, and a msgpack array: run, writer, the offset up to which the
+sender thinks the server has the journal, start and end of the batch, the ends of the frames and their payloads.
+So a message that was damaged on its way, down to the run it is for, is told from a good one; that it arrives
+twice changes nothing, as it says where in the journal it belongs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
 
     run: str
     writer: str
+    after: int
     start: int
     end: int
     ends: list[int]
@@ -42,9 +44,9 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
 
 
-def encode(run: str, writer: str, batch: Batch) -> bytes:
+def encode(run: str, writer: str, after: int, batch: Batch) -> bytes:
     """The message of a batch."""
-    body = _encoder.encode(Message(run, writer, batch.start, batch.end, batch.ends, batch.payloads))
+    body = _encoder.encode(Message(run, writer, after, batch.start, batch.end, batch.ends, batch.payloads))
     return _CHECKSUM.pack(crc32(body)) + body
 
 
@@ -70,8 +72,8 @@ def decode(message: bytes) -> Message:
 def _check(found: Message) -> None:
     """A batch may leave out what was damaged in the journal, but goes forward and stays within its bounds."""
     position = found.start
-    if found.start < 0 or len(found.ends) != len(found.payloads):
-        raise Damaged("the batch contradicts itself: each frame has one end")
+    if not 0 <= found.after <= found.start or len(found.ends) != len(found.payloads):
+        raise Damaged("the batch contradicts itself: it begins before what is known, or frames lack ends")
     for end, payload in zip(found.ends, found.payloads, strict=True):
         if end < position + 8 + len(payload):
             raise Damaged("the batch contradicts itself: its frames overlap")

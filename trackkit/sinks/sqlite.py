@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from trackkit.backend.store import entries, writers
+from trackkit.backend.store import entries, runs, writers
 from trackkit.backend.store.columns import is_record
 from trackkit.backend.store.database import Busy
 from trackkit.backend.store.ingest import Ingest
@@ -109,7 +109,7 @@ def _known(db: SQLiteDatabase, number: int) -> Known:
     columns = "project, name, run_group, job_type, notes, state"
     project, name, group, job_type, notes, state = db.query(f"select {columns} from runs where run = ?", [number])[0]
     tags = [tag for (tag,) in db.query("select tag from tags where run = ? order by tag", [number])]
-    last = db.query("select max(max_step) from series where run = ? and kind = 'metric'", [number])[0][0]
+    last = runs.last_step(db, number)
     values = {}
     for table in ("config", "summary"):
         rows = db.query(f"select key, type, number, text from {table} where run = ? order by key", [number])

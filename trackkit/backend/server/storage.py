@@ -40,10 +40,6 @@ class Storage(Protocol):
         """A connection in a transaction: all that is done with it or, on an exception, none."""
         ...
 
-    def position(self, run: str, writer: str) -> int:
-        """The offset up to which the store has a writer's journal."""
-        ...
-
     def write(self, run: str, writer: str, batch: Batch) -> int:
         """Take a batch of a writer's journal; see `Ingest.write`."""
         ...
@@ -102,10 +98,6 @@ class SQLiteStorage:
     def changing(self) -> Iterator[Database]:
         with self._writing, self._writer.atomic():
             yield self._writer
-
-    def position(self, run: str, writer: str) -> int:
-        with self._writing:
-            return self._ingest(run, writer).position()
 
     def write(self, run: str, writer: str, batch: Batch) -> int:
         with self._writing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any, NamedTuple
 
 from trackkit.backend.store.database import Database
 from trackkit.core import terminal
@@ -31,5 +32,59 @@ def screen(db: Database, run: int, stream: str | None = None) -> str:
     return "".join([*ended, *screens[-1:]])
 
 
-def _of_stream(stream: str | None) -> tuple[str, list[str]]:
+class LineRow(NamedTuple):
+    """A piece of console text; time in microseconds since the epoch."""
+
+    time: int
+    writer: str
+    seq: int
+    stream: str
+    text: str
+
+    def cursor(self) -> Cursor:
+        """The place after it."""
+        return Cursor(self.time, self.writer, self.seq)
+
+
+class Cursor(NamedTuple):
+    """A place in the run's console text: after a piece, in the order of time, writer and number."""
+
+    time: int
+    writer: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.time}.{self.seq}.{self.writer}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor | None:
+        """The cursor written like this; None, the beginning, if nothing is.
+
+        Raises
+        ------
+        ValueError
+            If it is no cursor.
+        """
+        if not text:
+            return None
+        time, seq, writer = text.split(".", 2)
+        if max(abs(int(time)), abs(int(seq))) >= 2**63:
+            raise ValueError(f"{text!r} is no cursor")
+        return cls(int(time), writer, int(seq))
+
+
+def page(db: Database, run: int, after: Cursor | None, limit: int, stream: str | None = None) -> list[LineRow]:
+    """The next pieces of what the run's writers wrote, in time order, as they wrote them.
+
+    A writer whose records come late adds pieces before a cursor that is in use; who wants all reads anew.
+    """
+    chosen, parameters = _of_stream(stream)
+    if after is not None:
+        chosen += " and (time > ? or (time = ? and (writer > ? or (writer = ? and seq > ?))))"
+        parameters = [*parameters, after.time, after.time, after.writer, after.writer, after.seq]
+    sql = f"select time, writer, seq, stream, text from lines where run = ?{chosen} order by time, writer, seq limit ?"
+    return [LineRow(*row) for row in db.query(sql, [run, *parameters, limit])]
+
+
+def _of_stream(stream: str | None) -> tuple[str, list[Any]]:
     return ("", []) if stream is None else (" and stream = ?", [stream])

@@ -169,6 +169,12 @@ def accounting(db: Database, run: int) -> dict[str, dict[str, float]]:
     return {writer: msgspec.json.decode(text) for writer, text in db.query(sql, [run])}
 
 
+def last_step(db: Database, run: int) -> int | None:
+    """The greatest step of the run's metrics; None if it has none."""
+    found: int | None = db.query("select max(max_step) from series where run = ? and kind = 'metric'", [run])[0][0]
+    return found
+
+
 def describe(db: Database, run: int, changes: Mapping[str, str]) -> None:
     """Change the run's `name`, `notes`, `group` or `job_type`."""
     columns = {"name": "name", "notes": "notes", "group": "run_group", "job_type": "job_type"}
@@ -182,6 +188,23 @@ def set_tags(db: Database, run: int, tags: Iterable[str]) -> None:
     db.execute("delete from tags where run = ?", [run])
     db.insert_many("tags", ["run", "tag"], [(run, tag) for tag in dict.fromkeys(tags)])
     _touch(db, run)
+
+
+def move(db: Database, run: int, project: str) -> None:
+    """Give the run to another project."""
+    db.execute("update runs set project = ? where run = ?", [project, run])
+    _touch(db, run)
+
+
+def hosts(db: Database, runs: Sequence[int]) -> dict[int, str]:
+    """Where the first writer of each run ran."""
+    found: dict[int, str] = {}
+    for start in range(0, len(runs), PAGE):
+        some = runs[start : start + PAGE]
+        marks = ", ".join("?" * len(some))
+        sql = f"select run, host from writers where run in ({marks}) and host <> '' order by run, started desc"
+        found.update((run, host) for run, host in db.query(sql, some))
+    return found
 
 
 def edit_config(db: Database, run: int, values: Flat, removed: Iterable[str] = ()) -> None:

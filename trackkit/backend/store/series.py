@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,6 +65,32 @@ def keys(db: Database, run: int, kind: str = "metric") -> list[str]:
         return [key for (key,) in db.query("select distinct key from texts where run = ? order by key", [run])]
     sql = "select distinct key from series where run = ? and kind = ? order by key"
     return [key for (key,) in db.query(sql, [run, kind])]
+
+
+class Overview(msgspec.Struct):
+    """A key over all writers of a run; NaN is None."""
+
+    key: str
+    count: int
+    min: float | None
+    max: float | None
+    last: float | None
+    last_step: int
+
+
+def overview(db: Database, run: int, kind: str = "metric") -> list[Overview]:
+    """The keys the run has of a kind (`metric` or `system`), with their extremes and their latest value."""
+    sql = """select key, count, min, max, last, last_step from series where run = ? and kind = ?
+             order by key, last_time"""
+    found: dict[str, Overview] = {}
+    for key, count, low, high, last, step in db.query(sql, [run, kind]):
+        before = found.get(key)
+        if before is not None:
+            count += before.count
+            low = min((value for value in (low, before.min) if value is not None), default=None)
+            high = max((value for value in (high, before.max) if value is not None), default=None)
+        found[key] = Overview(key, count, low, high, last, step)
+    return list(found.values())
 
 
 def points(db: Database, run: int, key: str, kind: str = "metric") -> Points:

@@ -17,6 +17,27 @@ DEFAULT_PROJECT = "uncategorized"
 """Where a run goes whose first record is lost."""
 
 
+class WriterRow(msgspec.Struct):
+    """A process that wrote to a run; times in microseconds since the epoch, `accounting` a JSON object."""
+
+    id: str
+    role: str
+    label: str
+    host: str
+    pid: int
+    state: str
+    started: int
+    ended: int | None
+    accounting: str
+
+
+def all_writers(db: Database, run: int) -> list[WriterRow]:
+    """The run's writers in the order they began."""
+    sql = """select writer, role, label, host, pid, state, started, ended, accounting from writers
+             where run = ? order by started, writer"""
+    return [WriterRow(*row) for row in db.query(sql, [run])]
+
+
 def microseconds(seconds: float) -> int:
     """A record's time as the store keeps it; 0 for what is no time."""
     if not -9.2e12 < seconds < 9.2e12:

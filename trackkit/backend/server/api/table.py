@@ -1,0 +1,20 @@
+"""All endpoints of the native API, in the order its documentation lists them."""
+
+from __future__ import annotations
+
+from trackkit.backend.server.api import charts, events, files, ingest, projects, run, runs, sessions, views
+from trackkit.backend.server.routing import Endpoint
+
+PREFIX = "/api/v1"
+
+ENDPOINTS: list[Endpoint] = [
+    *projects.ENDPOINTS,
+    *runs.ENDPOINTS,
+    *run.ENDPOINTS,
+    *files.ENDPOINTS,
+    *charts.ENDPOINTS,
+    *events.ENDPOINTS,
+    *views.ENDPOINTS,
+    *ingest.ENDPOINTS,
+    *sessions.ENDPOINTS,
+]
