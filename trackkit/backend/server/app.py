@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import Any, Final
 
 import msgspec
 from starlette.applications import Starlette
@@ -52,6 +56,7 @@ def make_app(config: ServerConfig, storage: Storage | None = None) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        _close_streams_on_signals(services.feed)
         yield
         services.feed.close()
         storage.close()
@@ -69,6 +74,22 @@ def make_app(config: ServerConfig, storage: Storage | None = None) -> Starlette:
     )
     app.state.services = services
     return app
+
+
+def _close_streams_on_signals(feed: Feed) -> None:
+    """End the streams as soon as the server is told to end: it waits for its answers, and these have no end."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous = signal.getsignal(number)
+
+        def handle(received: int, frame: FrameType | None, previous: Any = previous) -> None:
+            loop.call_soon_threadsafe(feed.close)
+            if callable(previous):
+                previous(received, frame)
+
+        signal.signal(number, handle)
 
 
 def _routes(services: Services) -> list[BaseRoute]:
@@ -134,7 +155,7 @@ class _Assets(StaticFiles):
         return response
 
 
-def _file(path: Path) -> object:
+def _file(path: Path) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         return FileResponse(path)
 
