@@ -20,6 +20,11 @@ class Entry(NamedTuple):
 COMMANDS = {
     "ls": Entry("runs", "List the runs of a store, or its projects."),
     "show": Entry("show", "Show one run: state, config, summary, metrics."),
+    "ui": Entry("server", "Open the dashboard on a store of this machine."),
+    "serve": Entry("server", "Serve a store to a team."),
+    "login": Entry("tokens", "Keep the token for a server."),
+    "logout": Entry("tokens", "Forget the token for a server."),
+    "token": Entry("tokens", "Give out, list and revoke tokens of a server's store."),
     "tail": Entry("tail", "Follow a run's metrics or console as they come."),
     "sql": Entry("sql", "Ask the store in SQL, read-only."),
     "export": Entry("export", "Write runs to Parquet, CSV or JSON lines."),

@@ -86,7 +86,7 @@ def load(given: Mapping[str, Any] | None = None, environ: Mapping[str, str] | No
     environ = os.environ if environ is None else environ
     merged: dict[str, Any] = {}
     for where, values in (
-        ("the user's configuration", _from_file(_user_file(environ))),
+        ("the user's configuration", _from_file(user_folder(environ) / "config.toml")),
         ("trackkit.toml or pyproject.toml", _from_project()),
         ("the environment", _from_environment(environ)),
         ("settings", dict(given or {})),
@@ -132,20 +132,21 @@ def _from_project() -> dict[str, Any]:
     return {}
 
 
-def _user_file(environ: Mapping[str, str]) -> Path | None:
-    """The user's configuration file, found without importing platformdirs where XDG rules."""
+def user_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder of the user's own configuration, found without importing platformdirs where XDG rules."""
+    environ = os.environ if environ is None else environ
     if os.name == "posix":
         base = environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-        file = Path(base) / "trackkit" / "config.toml"
-        if file.is_file() or os.uname().sysname != "Darwin":
-            return file
+        folder = Path(base) / "trackkit"
+        if folder.is_dir() or os.uname().sysname != "Darwin":
+            return folder
     import platformdirs
 
-    return Path(platformdirs.user_config_dir("trackkit")) / "config.toml"
+    return Path(platformdirs.user_config_dir("trackkit"))
 
 
-def _from_file(path: Path | None) -> dict[str, Any]:
-    if path is None or not path.is_file():
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
         return {}
     return _listed(_read_toml(path))
 
