@@ -6,7 +6,7 @@ are a matrix whose steps, times and values NumPy reads in place. All other recor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -147,7 +147,7 @@ def _take_points(
     keys = tuple(record.keys)
     group = groups.get(keys)
     if group is None:
-        group = groups[keys] = _Group("metric", record.keys)
+        group = groups[keys] = _Group("metric", _stored(record.keys))
         if len(keys) < 2**13:
             layouts[_layout(record.keys)] = group
     group.slow.append(position)
@@ -158,11 +158,16 @@ def _take_points(
 
 def _take_system(record: records.System, position: int, groups: dict[tuple[str, ...], _Group]) -> None:
     keys = ("", *record.values)  # no metric has an empty key
-    group = groups.setdefault(keys, _Group("system", list(record.values)))
+    group = groups.setdefault(keys, _Group("system", _stored(record.values)))
     group.slow.append(position)
     group.steps.append(0)
     group.times.append(record.time)
     group.values.append(np.array(list(record.values.values()), ">f8").tobytes())
+
+
+def _stored(keys: Iterable[str]) -> list[str]:
+    """Keys as every database can hold them, so that a series is found again by its key."""
+    return [key.replace("\0", "␀") for key in keys]
 
 
 def _blocks(group: _Group, payloads: list[bytes]) -> Iterator[_Block]:

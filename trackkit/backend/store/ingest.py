@@ -131,23 +131,27 @@ class Ingest:
         return batch.end
 
     def _enter(self, run: int, position: int, found: Separated) -> None:
-        """Check, with the write lock held, that the store is as it was when the batch was prepared."""
+        """Check, with others who write the run locked out, that the store is as it was when the batch was prepared."""
         times = list(_times(found))
         earliest = min(times, default=time.time_ns() // 1000)
-        stored = writers.find(self.db, self.run_id)
-        if stored is None and position > 0:
-            raise SinkRefused(f"the run {self.run_id} was deleted from the store while it was being written")
-        if writers.create(self.db, run, self.run_id, self.writer, earliest) != run:
+        if position > 0:
+            stored = writers.find(self.db, self.run_id)
+        else:
+            stored = writers.create(self.db, run, self.run_id, self.writer, earliest)
+        if stored not in (run, None):
             raise _Moved
+        changes.touch(self.db, run)  # comes first: who changes a run's row has the run until the end
         sql = "select position, state from writers where run = ? and writer = ?"
-        found_position, state = self.db.query(sql, [run, self.writer])[0]
+        rows = self.db.query(sql, [run, self.writer])
+        if not rows:
+            raise SinkRefused(f"the run {self.run_id} was deleted from the store while it was being written")
+        found_position, state = rows[0]
         if found_position != position:
             raise _Moved
         if state == "crashed":
             writers.revive(self.db, run, self.writer)
         latest = max(times, default=0)
         self.db.execute("update runs set updated = ? where run = ? and updated < ?", [latest, run, latest])
-        changes.touch(self.db, run)
 
     def _apply(self, run: int, found: Separated) -> set[str]:
         """Take all records but points; the metrics whose definition changed."""

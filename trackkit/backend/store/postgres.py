@@ -1,20 +1,12 @@
-"""The team's database: PostgreSQL, through psycopg 3.
-
-The store's SQL runs as it is, with `?` numbered. Values are sent and read in the binary format: an int as a
-bigint, a float as a double precision, NaN as NULL. PostgreSQL's text can't hold the character NUL, which is
-written as ␀ (U+2400), so that a console line with one is kept.
-"""
+"""The team's database: PostgreSQL, through psycopg 3. `dialect` says how SQL and values get there."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import itertools
-import re
-import struct
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
-from typing import Any, Final, LiteralString, cast
+from typing import Any, Final
 
 from trackkit.backend.store.database import Busy, PatternRefused, Row, Unavailable, check_known
 from trackkit.backend.store.patterns import to_postgres
@@ -26,23 +18,16 @@ try:
 except ImportError as error:
     raise ImportError(f"a store on PostgreSQL needs psycopg ({error}): pip install 'trackkit[postgres]'") from error
 
+# Only here is it known that psycopg is installed.
 from psycopg import Connection, RawCursor, errors
-from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Format, TransactionStatus
-from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader
+from psycopg.pq import TransactionStatus
+
+from trackkit.backend.store import dialect
 
 SCHEMES: Final = ("postgresql", "postgres")
 """The schemes of the URLs that name such a database."""
 
-_TYPES = {
-    "integer": "bigint",
-    "real": "double precision",
-    "text": 'text collate "C"',  # ordered by code points, as in SQLite
-    "blob": "bytea",
-    "strict": "",
-    "clustered": "",
-}
 _MIGRATION_LOCK = int.from_bytes(b"trackkit")
 _DEFAULTS: Final = {
     "application_name": "trackkit",
@@ -56,8 +41,9 @@ _ROWS_PER_STATEMENT = (64, 8, 1)
 _COPIED = 8
 """From so many rows on, COPY is faster than a statement that inserts them."""
 _STATEMENTS_KEPT = 250
+_types: dict[tuple[str, ...], list[int]] = {}
+"""The types of tables' columns, which are the same in every database."""
 
-_TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|regexp\(\?, ([\w.]+)\)|\?""")
 _RETRIED = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -72,6 +58,8 @@ class PostgresDatabase:
         `postgresql://user:password@host:port/database`, with whatever libpq understands as parameters.
     patience
         Seconds to wait for a lock before `Busy` is raised.
+    lent
+        A connection that somebody else looks after; it is not made anew.
 
     Raises
     ------
@@ -79,31 +67,24 @@ class PostgresDatabase:
         If PostgreSQL can't be reached, now or at any call.
     """
 
-    def __init__(self, url: str, *, patience: float = 30.0) -> None:
+    def __init__(self, url: str, *, patience: float = 30.0, lent: Connection[Row] | None = None) -> None:
         self.url = url
         self.patience = patience
-        self.connection = connect(url, patience)
-        self._lasting = False  # whether a lost connection may not be made anew: one of a pool, or in a transaction
-        self._types: dict[tuple[str, ...], list[int]] = {}
-
-    @classmethod
-    def lent(cls, connection: Connection[Row], types: dict[tuple[str, ...], list[int]]) -> PostgresDatabase:
-        """A database on a connection of a pool, which looks after it."""
-        made = cls.__new__(cls)
-        made.url, made.patience, made.connection, made._lasting, made._types = "", 0.0, connection, True, types
-        return made
+        self.connection = connect(url, patience) if lent is None else lent
+        self._is_fixed = lent is not None
+        """Whether the connection may not be replaced: it is another's, or a transaction is going on."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        with self._named_errors():
+        with self._guarded():
             return self._run(sql, parameters).fetchall()
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        with self._named_errors():
+        with self._guarded():
             return self._run(sql, parameters).rowcount
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        statement, _ = _translated(sql)
-        with self._named_errors(), self.connection.cursor() as cursor:
+        statement, _ = dialect.translated(sql)
+        with self._guarded(), self.connection.cursor() as cursor:
             cursor.executemany(statement, rows)
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -111,8 +92,8 @@ class PostgresDatabase:
             self._insert(table, columns, rows, "")
             return
         types = self._types_of(table, columns)
-        copy = _literal(f"copy {table} ({', '.join(columns)}) from stdin (format binary)")
-        with self._named_errors(), self.connection.cursor() as cursor, cursor.copy(copy) as writer:
+        copy = f"copy {table} ({', '.join(columns)}) from stdin (format binary)"
+        with self._guarded(), self.connection.cursor() as cursor, cursor.copy(copy) as writer:
             writer.set_types(types)
             for row in rows:
                 writer.write_row(row)
@@ -123,33 +104,35 @@ class PostgresDatabase:
         changes = ", ".join(f"{column} = excluded.{column}" for column in columns)
         conflict = f" on conflict ({', '.join(keys)}) do " + (f"update set {changes}" if changes else "nothing")
         # One statement may not change a row twice; of rows with the same keys the last one counts.
-        latest = {_identity(row[: len(keys)]): row for row in rows}
+        latest = {dialect.identity(row[: len(keys)]): row for row in rows}
         self._insert(table, [*keys, *columns], list(latest.values()), conflict)
 
     @contextlib.contextmanager
     def atomic(self) -> Iterator[None]:
         self.execute("begin")
-        lasting, self._lasting = self._lasting, True
+        was_fixed, self._is_fixed = self._is_fixed, True
         try:
             yield
-            with self._named_errors():
+            with self._guarded():
                 ended = self.connection.execute("commit").statusmessage
         except BaseException:
             with contextlib.suppress(psycopg.Error):
                 self.connection.execute("rollback")
             raise
         finally:
-            self._lasting = lasting
+            self._is_fixed = was_fixed
         if ended != "COMMIT":
             raise RuntimeError("the transaction was rolled back: a statement in it failed, and the error was dropped")
 
     def notify(self, channel: str, payload: str) -> None:
         """Tell whoever listens, see `notices.Listener`; within a transaction, once it is committed.
 
+        Notices of the same text in one transaction are sent once.
+
         Parameters
         ----------
         payload
-            At most 7,999 bytes.
+            Less than 8,000 bytes.
         """
         self.query("select pg_notify(?, ?)", [channel, payload])
 
@@ -175,14 +158,14 @@ class PostgresDatabase:
                 if name in applied:
                     continue
                 for statement in statements:
-                    self.execute(statement.format(**_TYPES))
+                    self.execute(statement.format(**dialect.TYPES))
                 self.execute("insert into trackkit_migrations (name) values (?)", [name])
 
     def close(self) -> None:
         self.connection.close()
 
     def _run(self, sql: str, parameters: Sequence[Any]) -> psycopg.Cursor[Row]:
-        statement, patterns = _translated(sql)
+        statement, patterns = dialect.translated(sql)
         if patterns:
             parameters = [
                 to_postgres(value) if position in patterns else value for position, value in enumerate(parameters)
@@ -192,20 +175,21 @@ class PostgresDatabase:
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], conflict: str) -> None:
         start = 0
         for size in _ROWS_PER_STATEMENT:
+            statement = dialect.insertion(table, tuple(columns), size, conflict)
             while len(rows) - start >= size:
                 flat = list(itertools.chain.from_iterable(rows[start : start + size]))
-                with self._named_errors():
-                    self.connection.execute(_insertion(table, tuple(columns), size, conflict), flat, prepare=True)
+                with self._guarded():
+                    self.connection.execute(statement, flat, prepare=True)
                 start += size
 
     def _types_of(self, table: str, columns: Sequence[str]) -> list[int]:
         """The types of columns, which COPY has to be told."""
         key = (table, *columns)
-        found = self._types.get(key)
+        found = _types.get(key)
         if found is None:
-            with self._named_errors():
+            with self._guarded():
                 described = self._run(f"select {', '.join(columns)} from {table} limit 0", []).description
-            found = self._types[key] = [column.type_code for column in described or []]
+            found = _types[key] = [column.type_code for column in described or []]
         return found
 
     def _applied_migrations(self) -> set[str]:
@@ -225,8 +209,8 @@ class PostgresDatabase:
         return f"the PostgreSQL database {self.connection.info.dbname!r} on {self.connection.info.host}"
 
     @contextlib.contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        if self.connection.closed and not self._lasting:
+    def _guarded(self) -> Iterator[None]:
+        if self.connection.closed and not self._is_fixed:
             self.connection = connect(self.url, self.patience)
         try:
             yield
@@ -269,7 +253,7 @@ class PostgresPool:
 
     def __init__(self, url: str, size: int = 8, *, patience: float = 30.0) -> None:
         connect(url, patience).close()  # says why not, which a pool does not
-        self._types: dict[tuple[str, ...], list[int]] = {}
+        self._url, self._patience = url, patience
         self._pool = psycopg_pool.ConnectionPool(
             url,
             kwargs=_arguments(url),
@@ -295,7 +279,7 @@ class PostgresPool:
         except psycopg_pool.PoolTimeout as error:
             raise Unavailable(f"no connection to PostgreSQL was to be had: {error}; try again") from error
         try:
-            yield PostgresDatabase.lent(connection, self._types)
+            yield PostgresDatabase(self._url, patience=self._patience, lent=connection)
         finally:
             if connection.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
                 connection.close()
@@ -335,97 +319,11 @@ def _arguments(url: str) -> dict[str, Any]:
 
 
 def _configure(connection: Connection[Row], patience: float) -> None:
-    for type, dumper in _DUMPERS.items():
-        connection.adapters.register_dumper(type, dumper)
-    connection.adapters.register_loader("numeric", _NumberLoader)
+    dialect.adapt(connection.adapters)
     connection.prepared_max = _STATEMENTS_KEPT
     # Compiling a plan takes longer than any question asked here; engines like PostgreSQL don't know the setting.
     connection.execute("select set_config(name, 'off', false) from pg_settings where name = 'jit'")
     connection.execute("select set_config('lock_timeout', $1, false)", [str(max(1, round(patience * 1000)))])
-
-
-class _FloatDumper(Dumper):
-    """A float; NaN is NULL, as in SQLite."""
-
-    format = Format.BINARY
-    oid = psycopg.adapters.types["float8"].oid
-    _pack = struct.Struct("!d").pack
-
-    def dump(self, obj: float) -> bytes | None:
-        return self._pack(obj) if obj == obj else None
-
-
-class _TextDumper(Dumper):
-    """Text; NUL, which PostgreSQL's can't hold, is ␀."""
-
-    format = Format.BINARY
-    oid = psycopg.adapters.types["text"].oid
-
-    def dump(self, obj: str) -> bytes:
-        return _text(obj).encode()
-
-
-class _NumberLoader(NumericBinaryLoader):
-    """What sums of integers are: an int, as in SQLite, not a Decimal; and a float where there are decimals."""
-
-    def load(self, data: Any) -> Any:
-        number: Decimal = super().load(data)
-        return int(number) if number.as_tuple().exponent == 0 else float(number)
-
-
-_DUMPERS: Final[dict[type, type[Dumper]]] = {
-    int: Int8BinaryDumper,
-    bool: Int8BinaryDumper,
-    float: _FloatDumper,
-    str: _TextDumper,
-}
-
-
-@functools.lru_cache(maxsize=1024)
-def _translated(sql: str) -> tuple[LiteralString, frozenset[int]]:
-    """The statement for PostgreSQL, and which of its parameters are regular expressions.
-
-    Its operator for them takes a collation that knows all letters, which the columns' own does not.
-    """
-    numbers = itertools.count(1)
-    patterns = set()
-
-    def replaced(found: re.Match[str]) -> str:
-        literal, column = found.groups()
-        if literal is not None:
-            return str(literal)
-        number = next(numbers)
-        if column is None:
-            return f"${number}"
-        patterns.add(number - 1)
-        return f'({column} collate "default" ~ ${number})'
-
-    return _literal(_TOKEN.sub(replaced, sql)), frozenset(patterns)
-
-
-@functools.lru_cache(maxsize=256)
-def _insertion(table: str, columns: tuple[str, ...], rows: int, conflict: str) -> LiteralString:
-    """A statement that inserts so many rows."""
-    width = len(columns)
-    values = [
-        f"({', '.join(f'${start + column}' for column in range(1, width + 1))})"
-        for start in range(0, rows * width, width)
-    ]
-    return _literal(f"insert into {table} ({', '.join(columns)}) values {', '.join(values)}{conflict}")
-
-
-def _literal(sql: str) -> LiteralString:
-    """SQL made of the store's own words, with every value of anybody's as a parameter."""
-    return cast(LiteralString, sql)
-
-
-def _text(text: str) -> str:
-    return text.replace("\0", "␀")
-
-
-def _identity(keys: Sequence[Any]) -> Row:
-    """The values of a row's keys as PostgreSQL has them."""
-    return tuple([_text(key) if isinstance(key, str) else key for key in keys])
 
 
 def _sentence(error: psycopg.Error) -> str:

@@ -177,23 +177,23 @@ def last_step(db: Database, run: int) -> int | None:
 
 def describe(db: Database, run: int, changes: Mapping[str, str]) -> None:
     """Change the run's `name`, `notes`, `group` or `job_type`."""
+    _touch(db, run)
     columns = {"name": "name", "notes": "notes", "group": "run_group", "job_type": "job_type"}
     for field, value in changes.items():
         db.execute(f"update runs set {columns[field]} = ? where run = ?", [value, run])
-    _touch(db, run)
 
 
 def set_tags(db: Database, run: int, tags: Iterable[str]) -> None:
     """Replace the run's tags."""
+    _touch(db, run)
     db.execute("delete from tags where run = ?", [run])
     db.insert_many("tags", ["run", "tag"], [(run, tag) for tag in dict.fromkeys(tags)])
-    _touch(db, run)
 
 
 def move(db: Database, run: int, project: str) -> None:
     """Give the run to another project."""
-    db.execute("update runs set project = ? where run = ?", [project, run])
     _touch(db, run)
+    db.execute("update runs set project = ? where run = ?", [project, run])
 
 
 def hosts(db: Database, runs: Sequence[int]) -> dict[int, str]:
@@ -209,18 +209,18 @@ def hosts(db: Database, runs: Sequence[int]) -> dict[int, str]:
 
 def edit_config(db: Database, run: int, values: Flat, removed: Iterable[str] = ()) -> None:
     """Set flat config entries, and take others away."""
+    _touch(db, run)
     db.execute_many("delete from config where run = ? and key = ?", [(run, key) for key in removed])
     rows = [(run, key, *entries.encode(value)) for key, value in values.items()]
     db.upsert_many("config", ["run", "key"], ["type", "number", "text"], rows)
-    _touch(db, run)
 
 
 def edit_summary(db: Database, run: int, values: Flat, removed: Iterable[str] = ()) -> None:
     """Set flat summary entries by hand, which take precedence over what the points imply, and take others away."""
+    _touch(db, run)
     db.execute_many("delete from summary where run = ? and key = ?", [(run, key) for key in removed])
     rows = [(run, key, *entries.encode(value), 1) for key, value in values.items()]
     db.upsert_many("summary", ["run", "key"], ["type", "number", "text", "edited"], rows)
-    _touch(db, run)
 
 
 def trash(db: Database, runs: Iterable[int]) -> None:
@@ -259,11 +259,13 @@ def is_asked_to_stop(db: Database, run: int) -> bool:
 
 def delete(db: Database, run: int) -> None:
     """Take away every row of the run. Its blobs stay until they are collected: others may share them."""
+    changes.touch(db, run)
     for table in TABLES:
         db.execute(f"delete from {table} where run = ?", [run])
 
 
 def _touch(db: Database, run: int) -> None:
+    """Note that the run is changed. Comes first in a change, so that who changes the same run waits there."""
     now = int(time.time() * 1e6)
     db.execute("update runs set updated = ? where run = ? and updated < ?", [now, run, now])
     changes.touch(db, run)
