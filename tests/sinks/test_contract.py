@@ -14,9 +14,11 @@ import pytest
 
 from tests.store.journals import Writer
 from trackkit.backend.store import runs, series
+from trackkit.backend.store.database import Busy, Database
+from trackkit.backend.store.ingest import Ingest
 from trackkit.backend.store.sqlite import SQLiteDatabase
 from trackkit.core import records
-from trackkit.core.sink import Batch, Sink, SinkError, find_factory
+from trackkit.core.sink import Batch, Sink, SinkError, SinkFactory, find_factory
 
 Contents = dict[tuple[str, str], list[float]]
 """The values of `x` of each writer of each run that a target holds."""
@@ -51,6 +53,37 @@ class MemorySink:
     def close(self) -> None: ...
 
 
+class PostgresSink:
+    """A store on PostgreSQL, written to as a server does."""
+
+    local = False
+
+    def __init__(self, uri: str, root: Path) -> None:
+        self.uri = uri
+        self.db: Any = None
+
+    def open(self, run: str, writer: str) -> int:
+        from trackkit.backend.store.postgres import PostgresDatabase
+
+        self.close()
+        self.db = PostgresDatabase(self.uri)
+        self.ingest = Ingest(self.db, run, writer)
+        return self.ingest.position()
+
+    def write(self, batch: Batch) -> int:
+        try:
+            return self.ingest.write(batch)
+        except Busy as error:
+            raise SinkError(str(error)) from error
+
+    def sync(self) -> None:
+        self.db.sync()
+
+    def close(self) -> None:
+        if self.db is not None:
+            self.db.close()
+
+
 def _doubles(packed: bytes) -> list[float]:
     return list(struct.unpack(f">{len(packed) // 8}d", packed))
 
@@ -59,9 +92,9 @@ def _in_memory(root: Path) -> Contents:
     return dict(MemorySink.targets.get(str(root), ({}, {}))[1])
 
 
-def _in_database(path: Path) -> Contents:
+def _in_database(open_database: Callable[[], Database]) -> Contents:
     found: Contents = {}
-    with contextlib.closing(SQLiteDatabase(path, read_only=True)) as db:
+    with contextlib.closing(open_database()) as db:
         for row in runs.load(db, runs.numbers(db)):
             values = series.points(db, row.run, "x").values.tolist()
             sql = "select writer from writers where run = ? order by writer"
@@ -71,27 +104,45 @@ def _in_database(path: Path) -> Contents:
     return found
 
 
+def _sqlite(path: Path) -> Callable[[], Database]:
+    return lambda: SQLiteDatabase(path, read_only=True)
+
+
+def _postgres(url: str) -> Callable[[], Database]:
+    from trackkit.backend.store.postgres import PostgresDatabase
+
+    return lambda: PostgresDatabase(url)
+
+
 class Target:
     """A kind of sink and how to look into what it wrote."""
 
-    def __init__(self, uri: str, root: Path, contents: Callable[[], Contents]) -> None:
+    def __init__(
+        self, uri: str, root: Path, contents: Callable[[], Contents], factory: SinkFactory | None = None
+    ) -> None:
         self.uri = uri
         self.root = root
         self.contents = contents
+        self.factory = factory
 
     def sink(self) -> Sink:
-        return find_factory(self.uri)(self.uri, self.root)
+        return (self.factory or find_factory(self.uri))(self.uri, self.root)
 
 
-@pytest.fixture(params=["sqlite", "sqlite elsewhere", "third party"])
+@pytest.fixture(
+    params=["sqlite", "sqlite elsewhere", "third party", pytest.param("postgres", marks=pytest.mark.postgres)]
+)
 def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     root = tmp_path / "store"
     match request.param:
         case "sqlite":
-            yield Target("sqlite:", root, lambda: _in_database(root / "trackkit.db"))
+            yield Target("sqlite:", root, lambda: _in_database(_sqlite(root / "trackkit.db")))
         case "sqlite elsewhere":
             path = tmp_path / "a team's" / "runs.db"
-            yield Target(f"sqlite:///{path}", root, lambda: _in_database(path))
+            yield Target(f"sqlite:///{path}", root, lambda: _in_database(_sqlite(path)))
+        case "postgres":
+            url = request.getfixturevalue("postgres_url")
+            yield Target(url, root, lambda: _in_database(_postgres(url)), PostgresSink)
         case _:
             entry = EntryPoint("memory", f"{__name__}:MemorySink", "trackkit.sinks")
             monkeypatch.setattr(EntryPoint, "load", lambda self: MemorySink)

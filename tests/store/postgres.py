@@ -53,12 +53,19 @@ def missing() -> str:
     return ""
 
 
+def require(*, of_module: bool = False) -> None:
+    """Skip a test, or a module of them, where something is missing; or fail, where PostgreSQL is required."""
+    if lacks := missing():
+        if REQUIRED:
+            pytest.fail(lacks)
+        pytest.skip(lacks, allow_module_level=of_module)
+
+
 class Cluster:
     """A running PostgreSQL with as many databases as tests ask for."""
 
     def __init__(self) -> None:
-        if lacks := missing():
-            (pytest.fail if REQUIRED else pytest.skip)(lacks)
+        require()
         self._binaries = binaries()
         self._as = _other_user()
         self._folder = Path(tempfile.mkdtemp(prefix="trackkit-pg-"))  # a socket's path has at most 107 bytes

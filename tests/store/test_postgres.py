@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.store.journals import BEGAN, Writer
-from tests.store.postgres import Cluster, missing
+from tests.store.postgres import Cluster, require
 from trackkit.backend.store import lines, runs, series, writers
 from trackkit.backend.store.database import Busy, PatternRefused, SchemaTooNew, Unavailable
 from trackkit.backend.store.filters import parse
@@ -26,11 +26,10 @@ from trackkit.core.sink import Batch, OffsetConflict, SinkRefused
 
 pytestmark = pytest.mark.postgres
 
-if missing():
-    PostgresDatabase = PostgresPool = Listener = object  # type: ignore[assignment,misc]
-else:
-    from trackkit.backend.store.notices import Listener
-    from trackkit.backend.store.postgres import PostgresDatabase, PostgresPool
+require(of_module=True)
+
+from trackkit.backend.store.notices import Listener  # noqa: E402
+from trackkit.backend.store.postgres import PostgresDatabase, PostgresPool  # noqa: E402
 
 
 @pytest.fixture
@@ -244,7 +243,7 @@ def test_writers_that_finish_at_once_leave_the_run_finished(postgres_url: str, t
     db.close()
 
 
-class SlowDatabase(PostgresDatabase):  # type: ignore[valid-type,misc]
+class SlowDatabase(PostgresDatabase):
     """Takes its time for every statement, so that another connection's come in between."""
 
     def execute(self, *arguments: Any) -> int:
