@@ -85,6 +85,13 @@ def web(session: nox.Session) -> None:
 
 
 @nox.session
+def postgres(session: nox.Session) -> None:
+    """The store on PostgreSQL, which has to be on the machine; unlike elsewhere, nothing is skipped without it."""
+    install(session, "test", extras="postgres")
+    session.run("python", "-m", "pytest", "-m", "postgres", *session.posargs, env={"TRACKKIT_POSTGRES": "required"})
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Kills, full disks, torn journals, forks: what trackkit must survive."""
     install(session, "test")
