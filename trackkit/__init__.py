@@ -15,6 +15,7 @@ import msgspec as msgspec  # a third of what init() would otherwise wait for
 from trackkit.version import __version__
 
 if TYPE_CHECKING:
+    from trackkit.core.lifecycle import RunStopped
     from trackkit.core.run import Run
     from trackkit.core.session import alert, config, define_metric, finish, init, log, log_code, summary
     from trackkit.core.settings import Settings
@@ -27,6 +28,7 @@ _HOMES = {
         ("init", "log", "finish", "define_metric", "alert", "log_code", "config", "summary"), "trackkit.core.session"
     ),
     "Run": "trackkit.core.run",
+    "RunStopped": "trackkit.core.lifecycle",
     "Settings": "trackkit.core.settings",
     "Api": "trackkit.query",
 }
@@ -34,6 +36,7 @@ _HOMES = {
 __all__ = [
     "Api",
     "Run",
+    "RunStopped",
     "Settings",
     "__version__",
     "alert",

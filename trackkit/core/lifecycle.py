@@ -99,6 +99,21 @@ def describe_exception(
     return "failed", 1, text
 
 
+class RunStopped(KeyboardInterrupt):
+    """Somebody asked in the dashboard that the run be stopped.
+
+    Raised in the main thread, wherever it is, as Ctrl-C would be; a blocking call into a library ends first.
+    """
+
+
+def stop_main_thread() -> None:
+    """Raise `RunStopped` in the main thread, from any other."""
+    import ctypes
+
+    target = ctypes.c_ulong(threading.main_thread().ident or 0)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(target, ctypes.py_object(RunStopped))
+
+
 def _install_signal() -> None:
     """Turn SIGTERM into SystemExit, so that the script's own `finally` blocks run and the run is noted as killed."""
     if threading.current_thread() is not threading.main_thread():

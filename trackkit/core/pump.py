@@ -17,7 +17,16 @@ from typing import Any
 from trackkit.core.bell import Bell
 from trackkit.core.journal import write_sinks
 from trackkit.core.lifecycle import import_early
-from trackkit.core.sink import Batch, OffsetConflict, Sink, SinkError, SinkRefused, find_factory
+from trackkit.core.sink import (
+    Attentive,
+    Batch,
+    Holding,
+    OffsetConflict,
+    Sink,
+    SinkError,
+    SinkRefused,
+    find_factory,
+)
 from trackkit.core.writer import JournalWriter
 
 logger = logging.getLogger("trackkit")
@@ -51,6 +60,8 @@ class Lane:
         """Why the sink will take nothing more, or empty."""
         self.trouble = ""
         """Why the last try failed, or empty."""
+        self.stop_requested = False
+        """Whether somebody asked, at the sink's target, that the run be stopped."""
         self.bell = Bell()
         """Wakes the lane's own thread, if it has one."""
         self._root = root
@@ -66,7 +77,18 @@ class Lane:
     @property
     def done(self) -> bool:
         """Whether the sink has everything, or will never take it."""
-        return bool(self.refused) or (self._opened and self.acknowledged >= self._journal.end)
+        return bool(self.refused) or (self._opened and self.delivered >= self._journal.end)
+
+    @property
+    def delivered(self) -> int:
+        """The offset up to which the sink has everything, the files that records name too."""
+        held = _held(self._sink)
+        return self.acknowledged if held is None else min(held, self.acknowledged)
+
+    @property
+    def files_waiting(self) -> int:
+        """How many files are still on their way."""
+        return _files_waiting(self._sink)
 
     @property
     def hopeless(self) -> bool:
@@ -96,6 +118,7 @@ class Lane:
                     logger.warning("trackkit: %s takes records again", self.uri)
                 self.trouble, self._pause, self._failures = "", _FIRST_PAUSE, 0
                 self._rest()
+            self.stop_requested = self.stop_requested or _is_asked_to_stop(self._sink)
         except SinkRefused as error:
             self.refused = str(error) or type(error).__name__
             logger.warning("trackkit: %s refused the run: %s; its records stay in the journal", self.uri, error)
@@ -163,6 +186,21 @@ class _Hurry(BaseException):
     """The run is finishing; what can be done by the next one is left to it. Passes through `except Exception`."""
 
 
+def _held(sink: object) -> int | None:
+    return sink.held if isinstance(sink, Holding) else None
+
+
+def _files_waiting(sink: object) -> int:
+    return sink.files_waiting if isinstance(sink, Holding) else 0
+
+
+def _is_asked_to_stop(sink: object) -> bool:
+    if not isinstance(sink, Attentive):
+        return False
+    sink.idle()
+    return sink.stop_requested
+
+
 def _jitter() -> float:
     """A factor from 0.5 to 1, so that many runs don't try again at once."""
     return 0.5 + (time.monotonic_ns() // 1000 % 1000) / 2000
@@ -204,6 +242,8 @@ class Pump:
         Work done step by step after the start: the gathering of provenance.
     before_release
         Called with an offset before the journal forgets what lies before it.
+    on_stop
+        Called once, on a background thread, when somebody asks at a sink's target that the run be stopped.
     modules
         What the sinks and chores will import.
     """
@@ -219,6 +259,7 @@ class Pump:
         chores: list[Chore],
         once: Iterator[object],
         before_release: Callable[[int], None] = lambda offset: None,
+        on_stop: Callable[[], None] = lambda: None,
         modules: Sequence[str] = (),
     ) -> None:
         self._journal = journal
@@ -227,6 +268,7 @@ class Pump:
         self._chores = [*chores, Chore(write_back_interval, self._keep, write_back_interval)]
         self._once: Iterator[object] | None = once
         self._before_release = before_release
+        self._on_stop: Callable[[], None] | None = on_stop
         self._modules = modules
         self._hurry = False
         self._stop = False
@@ -304,6 +346,9 @@ class Pump:
         for lane in lanes:
             if lane.due(time.monotonic()):
                 lane.deliver(hurry=self._hurry)
+            if lane.stop_requested and self._on_stop is not None and not self._hurry:
+                stop, self._on_stop = self._on_stop, None
+                stop()
         self._progress.ring()
 
     def _gather(self, inline: list[Lane]) -> None:
@@ -340,12 +385,12 @@ class Pump:
         self._release()
 
     def _release(self) -> None:
-        acknowledged = min((lane.acknowledged for lane in self.lanes), default=0)
+        acknowledged = min((lane.delivered for lane in self.lanes), default=0)
         if acknowledged < self._journal.smallest_release:
             return
         for lane in self.lanes:
             lane.settle()
-        acknowledged = min((lane.acknowledged for lane in self.lanes), default=0)
+        acknowledged = min((lane.delivered for lane in self.lanes), default=0)
         self._before_release(acknowledged)
         self.note_offsets()
         self._journal.release(acknowledged)
@@ -353,7 +398,7 @@ class Pump:
     def note_offsets(self) -> None:
         """Write down what each sink has, for whoever may have to finish the work."""
         try:
-            write_sinks(self._journal.folder, {lane.uri: lane.acknowledged for lane in self.lanes})
+            write_sinks(self._journal.folder, {lane.uri: lane.delivered for lane in self.lanes})
         except OSError:
             logger.debug("the sinks' offsets could not be noted", exc_info=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import os
 import sys
 import threading
@@ -18,14 +19,14 @@ from trackkit.core.config import Config
 from trackkit.core.journal import Frames
 from trackkit.core.recorder import Recorder
 from trackkit.core.settings import Settings
-from trackkit.core.sink import Known, module_of
+from trackkit.core.sink import Known, module_of, page_of
 from trackkit.core.summary_view import RunSummary
 from trackkit.core.values import check_key
 from trackkit.core.writer import MIB, JournalWriter, new_writer_id
 
 if TYPE_CHECKING:
     from trackkit.core.capture import Capture
-    from trackkit.core.pump import Pump
+    from trackkit.core.pump import Lane, Pump
     from trackkit.core.redaction import Redactor
 
 
@@ -124,6 +125,7 @@ class Run:
             ],
             once=self._capture.provenance() if self._capture is not None else iter(()),
             before_release=lambda offset: self.summary.catch_up(),
+            on_stop=self._stop,
             modules=[*map(module_of, self._sinks), *(self._capture.modules() if self._capture is not None else [])],
         )
         if self._capture is not None:
@@ -134,6 +136,12 @@ class Run:
             self._pump = None
         if self._capture is not None:
             self._capture.start()
+
+    def _stop(self) -> None:
+        """Somebody asked that the run be stopped; on a background thread."""
+        if self.settings.stoppable and not self._in_child:
+            _warn(f"{self.path} is stopped, as was asked for in the dashboard")
+            lifecycle.stop_main_thread()
 
     # What a script says.
 
@@ -362,14 +370,23 @@ class Run:
         if lost or self._journal.dropped:
             _warn(f"{lost:,} bytes and {self._journal.dropped:,} records of {self.path} could be kept nowhere")
         elif not drained and self._sinks and not self._in_child:
-            _warn(
-                f"{self._remaining():,} bytes of {self.path} are not delivered yet; they are safe in the journal: "
-                f"trackkit sync {self._journal.folder.parent}"
-            )
+            for lane in self._pump.lanes if self._pump is not None else []:
+                if not lane.done or lane.refused:
+                    _warn(self._remains(lane))
+
+    def _remains(self, lane: Lane) -> str:
+        """What a sink does not have yet, and the command that sends it."""
+        waiting = [f"{self._journal.count(lane.acknowledged):,} records"]
+        waiting += [f"{lane.files_waiting:,} files"] if lane.files_waiting else []
+        target = "" if lane.uri.startswith("sqlite:") else f" --to {lane.uri}"
+        return (
+            f"{' and '.join(waiting)} of {self.path} are not delivered yet; they are safe in the journal: "
+            f"trackkit sync {self._journal.folder.parent}{target}"
+        )
 
     def _remaining(self) -> int:
         lanes = self._pump.lanes if self._pump is not None else []
-        return self._journal.end - min((lane.acknowledged for lane in lanes), default=0)
+        return self._journal.end - min((lane.delivered for lane in lanes), default=0)
 
     def end(self, state: str, exit_code: int, error: str) -> None:
         """Remember how the process ends; `finish` records it."""
@@ -403,6 +420,19 @@ class Run:
         if kind is not None:
             self._ending = lifecycle.describe_exception(kind, error, trace)
         self.finish()
+
+    @property
+    def url(self) -> str:
+        """The run's page in the dashboard of the server it is sent to; empty if it is sent to none."""
+        return next(filter(None, (page_of(uri, self.id) for uri in self._sinks)), "")
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the run's page, or what `repr` says where there is none."""
+        if not self.url:
+            return f"<code>{html.escape(repr(self))}</code>"
+        address = html.escape(self.url, quote=True)
+        frame = f'<iframe src="{address}" width="100%" height="480" loading="lazy" title="{html.escape(self.path)}">'
+        return f'<p><a href="{address}" target="_blank">{html.escape(self.path)}</a></p>{frame}</iframe>'
 
     def __repr__(self) -> str:
         return f"<trackkit run {self.path} {self.name!r} {self._state}>"
@@ -534,6 +564,7 @@ class DisabledRun(Run):
         self.resumed = False
         self.dir = Path(settings.dir).absolute()
         self._name, self._tags, self._notes = identity.name, list(identity.tags), identity.notes
+        self._sinks = []
         self._state = "running"
         self.config = Config()
         self.summary = RunSummary(lambda offset: Frames(offset))

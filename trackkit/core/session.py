@@ -292,6 +292,8 @@ def _announce(run: Run) -> None:
     where = os.path.relpath(run.dir) if run.dir.is_relative_to(Path.cwd()) else str(run.dir)
     mode = "" if run.settings.mode == "online" else ", offline: send it later with `trackkit sync`"
     sys.stderr.write(f"trackkit: run {run.path} {what} in {where}{mode}\n")
+    if run.url:
+        sys.stderr.write(f"trackkit: see it at {run.url}\n")
 
 
 def current() -> Run | None:

@@ -60,6 +60,8 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Regular expressions of further words that make a key's value secret, such as `pin`."""
     redact_patterns: list[str] = []
     """Regular expressions of further texts that are secret wherever they stand."""
+    stoppable: bool = True
+    """Raise `RunStopped` in the main thread when somebody asks in the dashboard that the run be stopped."""
     signals: bool = True
     """Handle SIGTERM, if nobody else does."""
 

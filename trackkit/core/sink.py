@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+from urllib.parse import quote
 
 import msgspec
 
 from trackkit.core import records
+from trackkit.core.credentials import origin_of
 from trackkit.core.records import AnyRecord
 
 
@@ -124,6 +126,33 @@ class Tidy(Protocol):
         ...
 
 
+@runtime_checkable
+class Attentive(Protocol):
+    """A sink whose target may ask the run to stop.
+
+    `idle` is called where there is nothing to write; it may ask the target now and then.
+    """
+
+    stop_requested: bool
+
+    def idle(self) -> None: ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A sink that sends files apart from records, so that they come later.
+
+    `held` is the offset of the first record whose file is not there yet, `files_waiting` how many there are. The
+    journal is kept from there on, and `finish` waits for them.
+    """
+
+    @property
+    def held(self) -> int | None: ...
+
+    @property
+    def files_waiting(self) -> int: ...
+
+
 class Known(msgspec.Struct):
     """A run as the sink's target knows it."""
 
@@ -142,13 +171,22 @@ class Known(msgspec.Struct):
 SinkFactory = Callable[[str, Path], Sink]
 
 ENTRY_POINTS = "trackkit.sinks"
-_BUILT_IN = {"sqlite": "trackkit.sinks.sqlite:SQLiteSink"}
+_BUILT_IN = {
+    "sqlite": "trackkit.sinks.sqlite:SQLiteSink",
+    "http": "trackkit.sinks.http:HTTPSink",
+    "https": "trackkit.sinks.http:HTTPSink",
+}
 
 
 def scheme_of(uri: str) -> str:
     """The scheme of a sink's URI; a plain path to a database file is `sqlite`."""
     named = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)  # one letter would be a Windows drive
     return named[1].lower() if named else "sqlite"
+
+
+def page_of(uri: str, run: str) -> str:
+    """The address of a run's page in the dashboard of the server a URI means; empty if it means none."""
+    return f"{origin_of(uri)}/runs/{quote(run, safe='')}" if scheme_of(uri) in ("http", "https") else ""
 
 
 def module_of(uri: str) -> str:

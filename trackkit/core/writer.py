@@ -509,6 +509,14 @@ class JournalWriter:
             return frames
         return Frames(offset)
 
+    def count(self, offset: int) -> int:
+        """How many records there are from `offset` on."""
+        found = 0
+        while (frames := self.read(offset)).payloads:
+            found += len(frames.payloads)
+            offset = frames.end
+        return found
+
     def release(self, offset: int) -> None:
         """Delete the segments that end at or before an offset that every sink has."""
         for segment in list(self._retired):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,10 @@ PATIENCE_SECONDS = 1.0
 """How long a call waits for other writers; longer waits are the pump's, whose thread has other work."""
 
 
+ASK_SECONDS = 2.0
+"""Between two looks whether the run is to stop."""
+
+
 class SQLiteSink:
     """Writes runs into a SQLite store; see `core.sink.Sink` for the contract.
 
@@ -37,12 +42,16 @@ class SQLiteSink:
 
     def __init__(self, uri: str, root: Path) -> None:
         self.path = database_path(uri, root)
+        self.stop_requested = False
         self._root = root.absolute()
+        self._run = ""
+        self._asked = 0.0
         self._db: SQLiteDatabase | None = None
         self._ingest: Ingest | None = None
 
     def open(self, run: str, writer: str) -> int:
         self.close()
+        self._run = run
         with _as_sink_errors():
             self._db = SQLiteDatabase(self.path, patience=PATIENCE_SECONDS)
             self._db.migrate()
@@ -54,6 +63,14 @@ class SQLiteSink:
         self._bring_blobs(batch)
         with _as_sink_errors():
             return self._ingest.write(batch)
+
+    def idle(self) -> None:
+        """Look now and then whether somebody asked that the run be stopped."""
+        if self._db is None or time.monotonic() - self._asked < ASK_SECONDS:
+            return
+        self._asked = time.monotonic()
+        number = writers.find(self._db, self._run)
+        self.stop_requested = number is not None and runs.is_asked_to_stop(self._db, number)
 
     def abandon(self, when: float | None = None) -> bool:
         """Mark the writer crashed, if it is dead and left no Finish record; see `Ingest.abandon`."""

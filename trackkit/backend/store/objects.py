@@ -32,6 +32,12 @@ def files(db: Database, run: int) -> list[ObjectRow]:
     return [ObjectRow(*row) for row in newest.values()]
 
 
+def digests(db: Database, run: int) -> list[str]:
+    """The digests of all blobs the run's records name."""
+    sql = "select distinct digest from objects where run = ? and digest <> '' order by digest"
+    return [digest for (digest,) in db.query(sql, [run])]
+
+
 def inline(db: Database, run: int, writer: str, seq: int) -> bytes | None:
     """The content that lies in a file's row; None if the row is gone."""
     found = db.query("select inline from objects where run = ? and writer = ? and seq = ?", [run, writer, seq])

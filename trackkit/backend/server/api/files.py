@@ -22,7 +22,7 @@ from trackkit.backend.server.api.access import run_number
 from trackkit.backend.server.api.values import plain, seconds
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Call, Endpoint, Query
-from trackkit.backend.store import objects
+from trackkit.backend.store import objects, runs
 from trackkit.core.blobs import Blobs
 
 SHOWN: Final = {
@@ -53,6 +53,12 @@ class Files(Answer):
     files: list[FileSummary]
 
 
+class MissingBlobs(Answer):
+    """Blobs that records name and that are not here yet."""
+
+    digests: list[str]
+
+
 class FileQuery(Query):
     """`inline` asks to show the file in the browser, where that is harmless."""
 
@@ -78,6 +84,14 @@ def list_files(call: Call) -> Files:
             for row in rows
         ]
     )  # fmt: skip
+
+
+def missing(call: Call) -> MissingBlobs:
+    blobs = call.services.storage.blobs
+    with call.services.storage.reading() as db:
+        number = runs.find(db, call.path["run"])
+        digests = [] if number is None else objects.digests(db, run_number(call, db))
+    return MissingBlobs(digests=[digest for digest in digests if not blobs.exists(digest)])
 
 
 def show_file(call: Call) -> Response:
@@ -155,6 +169,7 @@ def _blob_path(call: Call) -> Path:
 
 ENDPOINTS = [
     Endpoint("GET", "/runs/{run}/files", list_files, "The files of a run.", answer=Files, errors=[404]),
+    Endpoint("GET", "/runs/{run}/missing", missing, "The blobs of a run that are not here.", answer=MissingBlobs),
     Endpoint(
         "GET",
         "/runs/{run}/files/{path:path}",

@@ -1,0 +1,164 @@
+"""Requests to a trackkit server: one connection kept alive, and what each answer means for a sink."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, BinaryIO, Final
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from trackkit.core import credentials
+from trackkit.core.sink import OffsetConflict, SinkError, SinkRefused
+from trackkit.version import __version__
+
+CONNECT_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 30.0
+
+_CONFIRMING_PAUSES: Final = (0.2, 0.5)
+"""A refusal counts once it was given again on fresh connections: the network may have damaged the request."""
+_REFUSALS: Final = (401, 403, 404, 410, 415, 421)
+
+
+class TooLarge(SinkError):
+    """The server takes no message of this size."""
+
+
+class Refused(SinkRefused):
+    """The server will not take this.
+
+    Attributes
+    ----------
+    status
+        The HTTP status.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Client:
+    """A connection to a server.
+
+    Parameters
+    ----------
+    url
+        The server's address, `http://host:port`.
+
+    Raises
+    ------
+    ValueError
+        If that is no address of a server.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is no address of a server: expected http://HOST:PORT or https://HOST")
+        self.origin = credentials.origin_of(url)
+        self._token = credentials.token_for(url)
+        self._session = self._new_session()
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        session.auth = self._authorize  # a header would give way to what ~/.netrc has for the host
+        session.headers.update({"user-agent": f"trackkit/{__version__}", "x-trackkit-csrf": "client"})
+        return session
+
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["authorization"] = f"Bearer {self._token}"
+        return request
+
+    def url(self, *parts: str) -> str:
+        """The address of something in the API."""
+        return "/".join([f"{self.origin}/api/v1", *(quote(part, safe="") for part in parts)])
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: bytes | BinaryIO | None = None,
+        json: Any = None,
+        headers: dict[str, str] | None = None,
+        confirm: bool = True,
+    ) -> dict[str, Any]:
+        """The server's answer.
+
+        Parameters
+        ----------
+        confirm
+            Whether a refusal is asked for again before it is believed; the data must be bytes then.
+
+        Raises
+        ------
+        SinkError
+            If there is none, or it is no answer of a trackkit server: the network's fault, or a server that starts.
+        OffsetConflict
+            If the server has the journal up to another place than was thought.
+        TooLarge
+            If the message is too large for it.
+        Refused
+            If it will not take this whenever it is sent.
+        """
+        for pause in (*_CONFIRMING_PAUSES, None) if confirm else (None,):
+            status, answer = self._exchange(method, url, data, json, headers or {})
+            if status < 300:
+                return answer
+            message = str(answer.get("error", {}).get("message", ""))
+            if status == 409:
+                raise OffsetConflict(message)
+            if status == 413:
+                raise TooLarge(message)
+            if status not in _REFUSALS or not message:
+                raise SinkError(
+                    f"{self.origin} answered {status}: {message or 'not a trackkit server, or one that starts'}"
+                )
+            if pause is None:
+                raise Refused(f"{message} ({status} from {self.origin})", status)
+            self.reset()
+            time.sleep(pause)
+        raise AssertionError("the last pause is None")
+
+    def _exchange(
+        self, method: str, url: str, data: Any, json: Any, headers: dict[str, str]
+    ) -> tuple[int, dict[str, Any]]:
+        try:
+            response = self._session.request(
+                method,
+                url,
+                data=data,
+                json=json,
+                headers=headers,
+                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                allow_redirects=False,
+            )
+            if 300 <= response.status_code < 400:
+                place = response.headers.get("location", "elsewhere")
+                raise SinkError(f"{self.origin} sends on to {place}; name that address as the sink")
+            answer = response.json() if response.content else {}
+        except (requests.RequestException, ValueError, UnicodeError) as error:
+            self.reset()
+            raise SinkError(f"{self.origin}: {_reason(error)}") from error
+        return response.status_code, answer if isinstance(answer, dict) else {}
+
+    def reset(self) -> None:
+        """Leave the connection; the next request makes another."""
+        self._session.close()
+        self._session = self._new_session()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+
+def _reason(error: Exception) -> str:
+    """The innermost cause, which is what a person can do something about."""
+    text = str(error)
+    while (cause := error.__cause__ or error.__context__) is not None and isinstance(cause, Exception):
+        error = cause
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return text or type(error).__name__
