@@ -1,0 +1,163 @@
+// A line chart in uPlot's words.
+
+import type uPlot from 'uplot';
+import { token } from '../app/theme.svelte';
+import type { ChartSettings } from '../panels/layout';
+import { formatDuration, formatNumber } from '../text/format';
+import type { Drawing } from './lines';
+import { fade } from './palette';
+import { extent, extentWithoutOutliers, padded } from './ranges';
+
+export interface ChartShape {
+  drawing: Drawing;
+  settings: ChartSettings;
+  yRange: [number | null, number | null] | undefined;
+  dark: boolean;
+}
+
+interface Handlers {
+  onmove: (plot: uPlot, own: boolean) => void;
+  onzoom: (range: [number, number] | null) => void;
+}
+
+const FEW_POINTS = 40;
+
+/** uPlot's columns: x, then for each line its raw values (or nothing) and its values. */
+export function chartData({ x, lines }: Drawing): uPlot.AlignedData {
+  const nothing = new Array<null>(x.length).fill(null);
+  return [x, ...lines.flatMap((line) => [line.raw ?? nothing, line.values])];
+}
+
+export function chartOptions(shape: () => ChartShape, width: number, height: number, handlers: Handlers): uPlot.Options {
+  const { drawing, settings } = shape();
+  const ink = token('--ink-faint');
+  const grid = { stroke: token('--grid'), width: 1 };
+  const font = `11px ${token('--font')}`;
+  return {
+    width,
+    height,
+    padding: [8, 10, 0, 0],
+    legend: { show: false },
+    focus: { alpha: 1 },
+    cursor: {
+      sync: { key: `trackkit:${settings.x}` },
+      drag: { x: true, y: false, setScale: false },
+      points: { size: 7, width: 1.5 },
+      bind: {
+        dblclick: () => () => {
+          handlers.onzoom(null);
+          return null;
+        },
+      },
+    },
+    scales: {
+      x: { time: settings.x === 'time', distr: settings.logX ? 3 : 1, range: (_, low, high) => xRange(low, high, settings.logX) },
+      y: { distr: settings.logY ? 3 : 1, range: () => yRangeOf(shape()) },
+    },
+    axes: [
+      { stroke: ink, grid, ticks: { show: false }, font, size: 26, gap: 4, ...(settings.x === 'time' ? {} : { values: (_, ticks) => ticks.map((tick) => xTick(tick, settings.x)) }) },
+      { stroke: ink, grid, ticks: { show: false }, font, size: axisWidth, gap: 4, values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : formatNumber(tick, 6))) },
+    ],
+    series: [{}, ...drawing.lines.flatMap((line): uPlot.Series[] => [
+      { stroke: line.color, width: 1, alpha: 0.28, spanGaps: true, points: { show: false } },
+      { stroke: line.color, width: 1.6, dash: line.dash, spanGaps: true, label: line.label, points: { show: (plot, index) => isSparse(plot.data[index]!), size: 5, fill: line.color, stroke: line.color } },
+    ])],
+    hooks: {
+      setSelect: [
+        (plot) => {
+          if (plot.select.width < 4) return;
+          handlers.onzoom([plot.posToVal(plot.select.left, 'x'), plot.posToVal(plot.select.left + plot.select.width, 'x')]);
+          plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+        },
+      ],
+      // A cursor moved by another chart comes without a pointer event of this one.
+      setCursor: [(plot) => handlers.onmove(plot, plot.cursor.event !== undefined && plot.cursor.event !== null)],
+      drawAxes: [(plot) => drawBands(plot, shape().drawing)],
+    },
+  };
+}
+
+function xRange(low: number | null, high: number | null, logarithmic: boolean): [number, number] {
+  if (low === null || high === null) return logarithmic ? [1, 10] : [0, 1];
+  if (low === high) return logarithmic ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
+  return logarithmic && low <= 0 ? [Math.min(1, high / 10), high] : [low, high];
+}
+
+/** The y range: what was asked for, and otherwise what there is to see, bands included. */
+export function yRangeOf({ drawing, settings, yRange }: Pick<ChartShape, 'drawing' | 'settings' | 'yRange'>): [number, number] {
+  const values = drawing.lines.flatMap((line) => [line.values, line.raw]).filter((array) => array !== null);
+  const bands = drawing.lines.flatMap((line) => [line.low, line.high]).filter((array) => array !== null);
+  const found = settings.outliers ? extentWithoutOutliers(values, settings.logY) : extent([...values, ...bands], settings.logY);
+  const [low, high] = padded(found ?? (settings.logY ? [0.1, 1] : [0, 1]), settings.logY);
+  const [wantedLow, wantedHigh] = yRange ?? [null, null];
+  const range: [number, number] = [wantedLow ?? low, wantedHigh ?? high];
+  return range[0] < range[1] && !(settings.logY && range[0] <= 0) ? range : [low, high];
+}
+
+function xTick(tick: number, x: string): string {
+  return x === 'relative' ? formatDuration(tick) : Math.abs(tick) >= 10_000 && x === 'step' ? shortened(tick) : formatNumber(tick, 6);
+}
+
+function shortened(tick: number): string {
+  for (const [unit, size] of [['G', 1e9], ['M', 1e6], ['k', 1e3]] as const) {
+    if (Math.abs(tick) >= size) return `${Number((tick / size).toPrecision(6))}${unit}`;
+  }
+  return String(tick);
+}
+
+/** Wide enough for the longest label, and no narrower than before, so that the plot does not jump. */
+const axisWidth: uPlot.Axis.Size = (plot, values, axis, cycle) => {
+  const known = (plot.axes[axis] as { _size?: number })._size ?? 0;
+  if (cycle > 1) return known;
+  const longest = (values ?? []).reduce((most, value) => Math.max(most, value.length), 0);
+  return Math.max(36, Math.ceil(longest * 6.4) + 12);
+};
+
+function isSparse(values: ArrayLike<number | null | undefined>): boolean {
+  let count = 0;
+  for (let i = 0; i < values.length && count <= FEW_POINTS; i++) if (values[i] !== null && values[i] !== undefined) count++;
+  return count <= FEW_POINTS;
+}
+
+/** Fill between the least and the greatest of each bucket, or of each group, behind the lines. */
+function drawBands(plot: uPlot, drawing: Drawing): void {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  drawing.lines.forEach((line, index) => {
+    if (line.low === null || line.high === null) return;
+    const visible = (plot.series[index * 2 + 2]?.alpha ?? 1) > 0.5;
+    ctx.fillStyle = fade(line.color, visible ? 0.16 : 0.04);
+    for (const [from, to] of filledStretches(line.low, line.high)) {
+      ctx.beginPath();
+      for (let i = from; i <= to; i++) ctx.lineTo(plot.valToPos(drawing.x[i]!, 'x', true), plot.valToPos(line.high[i] ?? 0, 'y', true));
+      for (let i = to; i >= from; i--) ctx.lineTo(plot.valToPos(drawing.x[i]!, 'x', true), plot.valToPos(line.low[i] ?? 0, 'y', true));
+      ctx.fill();
+    }
+  });
+  ctx.restore();
+}
+
+/** The stretches in which both bounds are known, as first and last index. */
+export function filledStretches(low: readonly (number | null)[], high: readonly (number | null)[]): [number, number][] {
+  const out: [number, number][] = [];
+  let from = -1;
+  for (let i = 0; i <= low.length; i++) {
+    const known = i < low.length && low[i] !== null && high[i] !== null;
+    if (known && from < 0) from = i;
+    if (!known && from >= 0) {
+      out.push([from, i - 1]);
+      from = -1;
+    }
+  }
+  return out;
+}
+
+/** A place on the x axis in words. */
+export function formatX(value: number, settings: Pick<ChartSettings, 'x'>): string {
+  if (settings.x === 'time') return new Date(value * 1000).toLocaleString();
+  if (settings.x === 'relative') return formatDuration(value);
+  return `${settings.x === 'step' ? 'Step' : settings.x} ${formatNumber(value, 6)}`;
+}

@@ -1,0 +1,169 @@
+// Which panels a page shows and where: made from the metrics there are, and from what the person changed.
+
+import type { SmoothingKind } from '../charts/smoothing';
+import type { Band } from '../api/contract';
+
+export type PanelType = 'line' | 'scatter' | 'bar' | 'parallel' | 'importance' | 'comparer' | 'markdown' | 'text';
+
+/** How lines are drawn; a page has one, and a panel may differ in some of it. */
+export interface ChartSettings {
+  /** `step`, `relative`, `time`, or a metric's key. */
+  x: string;
+  smoothing: SmoothingKind;
+  amount: number;
+  raw: boolean;
+  outliers: boolean;
+  logX: boolean;
+  logY: boolean;
+  spread: boolean;
+  band: Band;
+  legend: string;
+}
+
+export const DEFAULT_SETTINGS: ChartSettings = {
+  x: 'step', smoothing: 'none', amount: 0, raw: true, outliers: false, logX: false, logY: false, spread: true, band: 'std', legend: '{name}',
+};
+
+export interface Panel {
+  id: string;
+  type: PanelType;
+  title?: string | undefined;
+  section: string;
+  /** Columns of the grid it spans, and height in pixels. */
+  span: number;
+  height: number;
+  /** The metrics of a line panel; the columns of the others, as `config.lr`. */
+  keys: string[];
+  kind?: 'metric' | 'system' | undefined;
+  settings?: Partial<ChartSettings> | undefined;
+  range?: [number, number] | null | undefined;
+  yRange?: [number | null, number | null] | undefined;
+  text?: string | undefined;
+}
+
+export interface Layout {
+  panels: Record<string, Partial<Panel>>;
+  added: Panel[];
+  removed: string[];
+  order: Record<string, string[]>;
+  closed: string[];
+  opened: string[];
+}
+
+export interface Section {
+  name: string;
+  panels: Panel[];
+  open: boolean;
+}
+
+export const HEIGHT = 260;
+export const OWN_SECTION = 'Panels';
+const PLAIN_SECTION = 'Charts';
+/** Sections beyond this many panels start closed, so that a project with thousands of metrics opens at once. */
+const OPEN_PANELS = 60;
+
+export function emptyLayout(): Layout {
+  return { panels: {}, added: [], removed: [], order: {}, closed: [], opened: [] };
+}
+
+/** The section a metric's panel goes into: what stands before its first slash. */
+export function sectionOf(key: string): string {
+  const slash = key.indexOf('/');
+  return slash > 0 ? key.slice(0, slash) : PLAIN_SECTION;
+}
+
+/** The pattern of a search: a regular expression, or the text itself while it isn't one yet. */
+export function pattern(search: string): RegExp {
+  try {
+    return new RegExp(search, 'i');
+  } catch {
+    return new RegExp(search.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'), 'i');
+  }
+}
+
+/** The sections of a page, in order, with the panels that the search leaves. */
+export function arrange(keys: readonly string[], layout: Layout, search = '', kind: 'metric' | 'system' = 'metric'): Section[] {
+  const removed = new Set(layout.removed);
+  const automatic = keys.map((key): Panel => ({ id: `auto:${key}`, type: 'line', section: sectionOf(key), span: 1, height: HEIGHT, keys: [key], kind }));
+  const panels = [...layout.added, ...automatic.filter((panel) => !removed.has(panel.id))].map((panel) => ({ ...panel, ...layout.panels[panel.id] }));
+  const wanted = pattern(search);
+  const sections = new Map<string, Panel[]>();
+  for (const panel of panels) {
+    if (search !== '' && !wanted.test(titleOf(panel)) && !panel.keys.some((key) => wanted.test(key))) continue;
+    const section = sections.get(panel.section);
+    if (section === undefined) sections.set(panel.section, [panel]);
+    else section.push(panel);
+  }
+  let before = 0;
+  return [...sections]
+    .sort(([a], [b]) => rank(a) - rank(b) || a.localeCompare(b))
+    .map(([name, members]) => {
+      const open = search !== '' || (layout.opened.includes(name) || before < OPEN_PANELS) && !layout.closed.includes(name);
+      before += members.length;
+      return { name, panels: inOrder(members, layout.order[name] ?? []), open };
+    });
+}
+
+function rank(section: string): number {
+  return section === OWN_SECTION ? 0 : section === PLAIN_SECTION ? 1 : 2;
+}
+
+function inOrder(panels: Panel[], order: readonly string[]): Panel[] {
+  if (order.length === 0) return panels;
+  const place = new Map(order.map((id, index) => [id, index]));
+  // New panels come after those the person put in order.
+  return panels
+    .map((panel, index) => ({ panel, at: place.get(panel.id) ?? order.length + index }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ panel }) => panel);
+}
+
+export function titleOf(panel: Panel): string {
+  if (panel.title) return panel.title;
+  const names = panel.keys.map((key) => key.replace(/^(config|summary)\./, ''));
+  switch (panel.type) {
+    case 'line': return panel.keys.join(', ');
+    case 'scatter': return `${names[1] ?? '?'} by ${names[0] ?? '?'}`;
+    case 'bar': return names[0] ?? 'Bars';
+    case 'parallel': return 'Parallel coordinates';
+    case 'importance': return `What matters for ${names[0] ?? '?'}`;
+    case 'comparer': return 'Run comparer';
+    case 'markdown': case 'text': return 'Notes';
+  }
+}
+
+// Changes: each gives a new layout.
+
+export function changePanel(layout: Layout, id: string, change: Partial<Panel>): Layout {
+  const added = layout.added.find((panel) => panel.id === id);
+  if (added !== undefined) return { ...layout, added: layout.added.map((panel) => (panel.id === id ? { ...panel, ...change } : panel)) };
+  return { ...layout, panels: { ...layout.panels, [id]: { ...layout.panels[id], ...change } } };
+}
+
+export function addPanel(layout: Layout, panel: Panel): Layout {
+  return { ...layout, added: [panel, ...layout.added] };
+}
+
+export function removePanel(layout: Layout, id: string): Layout {
+  if (layout.added.some((panel) => panel.id === id)) return { ...layout, added: layout.added.filter((panel) => panel.id !== id) };
+  return { ...layout, removed: [...layout.removed, id] };
+}
+
+/** Put a panel before another of its section, or last where `before` is null. */
+export function movePanel(layout: Layout, section: Section, id: string, before: string | null): Layout {
+  const ids = section.panels.map((panel) => panel.id).filter((other) => other !== id);
+  const at = before === null ? ids.length : ids.indexOf(before);
+  ids.splice(at < 0 ? ids.length : at, 0, id);
+  return { ...changePanel(layout, id, { section: section.name }), order: { ...layout.order, [section.name]: ids } };
+}
+
+export function toggleSection(layout: Layout, section: Section): Layout {
+  const without = (names: string[]): string[] => names.filter((name) => name !== section.name);
+  return section.open
+    ? { ...layout, closed: [...without(layout.closed), section.name], opened: without(layout.opened) }
+    : { ...layout, opened: [...without(layout.opened), section.name], closed: without(layout.closed) };
+}
+
+export function freshId(): string {
+  return Math.random().toString(36).slice(2, 10);
+}
