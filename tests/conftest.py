@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.postgres import Cluster
+from tests.store.postgres import Cluster, require
 from trackkit.core import records, session
 from trackkit.core.journal import JournalReader, writer_folders
 
@@ -81,6 +81,7 @@ def run_script(tmp_path: Path) -> RunScript:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Cluster]:
     """A PostgreSQL of the test session's own."""
+    require()
     cluster = Cluster()
     yield cluster
     cluster.remove()

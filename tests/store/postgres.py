@@ -15,21 +15,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 REQUIRED = os.environ.get("TRACKKIT_POSTGRES") == "required"
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql*/bin")
-_SETTINGS = {
-    "listen_addresses": "",
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "autovacuum": "off",
-    "max_connections": "60",
-}
+_CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 _START_SECONDS = 30
 
 
@@ -55,6 +47,8 @@ def missing() -> str:
 
 def require(*, of_module: bool = False) -> None:
     """Skip a test, or a module of them, where something is missing; or fail, where PostgreSQL is required."""
+    import pytest
+
     if lacks := missing():
         if REQUIRED:
             pytest.fail(lacks)
@@ -62,10 +56,16 @@ def require(*, of_module: bool = False) -> None:
 
 
 class Cluster:
-    """A running PostgreSQL with as many databases as tests ask for."""
+    """A running PostgreSQL with as many databases as tests ask for.
 
-    def __init__(self) -> None:
-        require()
+    Parameters
+    ----------
+    settings
+        Of the server; by default those that make tests quick and lose everything with a power cut.
+    """
+
+    def __init__(self, settings: Mapping[str, str] = _CARELESS) -> None:
+        self._settings = settings
         self._binaries = binaries()
         self._as = _other_user()
         self._folder = Path(tempfile.mkdtemp(prefix="trackkit-pg-"))  # a socket's path has at most 107 bytes
@@ -85,7 +85,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        settings = {**_SETTINGS, "unix_socket_directories": str(self._folder)}
+        settings = {**self._settings, "listen_addresses": "", "unix_socket_directories": str(self._folder)}
         given = [f"-c{name}={value}" for name, value in settings.items()]
         self._process = self._run("postgres", "-D", str(self._folder / "data"), *given)
         until = time.monotonic() + _START_SECONDS

@@ -11,7 +11,7 @@ import functools
 import itertools
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ TYPES: Final = {
 }
 """What stands for the names in the migrations."""
 
+_OIDS = psycopg.adapters.types
 _TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|regexp\(\?, ([\w.]+)\)|\?""")
 
 
@@ -71,17 +72,22 @@ def translated(sql: str) -> tuple[str, frozenset[int]]:
 
 
 @functools.lru_cache(maxsize=256)
-def insertion(table: str, columns: tuple[str, ...], rows: int, conflict: str) -> str:
-    """A statement that inserts so many rows.
+def insertion(table: str, columns: tuple[str, ...], types: tuple[int, ...], conflict: str = "") -> str:
+    """A statement that inserts any number of rows, which it is given as an array per column; see `arrays`."""
+    given = ", ".join([f"${number}::{_ELEMENTS[type][0]}[]" for number, type in enumerate(types, 1)])
+    return f"insert into {table} ({', '.join(columns)}) select * from unnest({given}){conflict}"
 
-    Examples
-    --------
-    >>> insertion("tags", ("run", "tag"), 2, " on conflict (run, tag) do nothing")
-    'insert into tags (run, tag) values ($1, $2), ($3, $4) on conflict (run, tag) do nothing'
-    """
-    numbers = itertools.count(1)
-    values = [f"({', '.join([f'${next(numbers)}' for _ in columns])})" for _ in range(rows)]
-    return f"insert into {table} ({', '.join(columns)}) values {', '.join(values)}{conflict}"
+
+def arrays(types: Sequence[int], rows: Sequence[Sequence[Any]]) -> list[Array]:
+    """Rows, of which there is at least one, as an array per column."""
+    return [
+        Array(_ARRAY_HEADER.pack(1, 1, type, len(rows), 1) + b"".join(map(_ELEMENTS[type][1], column)))
+        for type, column in zip(types, zip(*rows, strict=True), strict=True)
+    ]
+
+
+class Array(bytes):
+    """A PostgreSQL array of one dimension in the binary format."""
 
 
 def identity(keys: Sequence[Any]) -> Row:
@@ -89,15 +95,44 @@ def identity(keys: Sequence[Any]) -> Row:
     return tuple([_without_nul(key) if isinstance(key, str) else key for key in keys])
 
 
+def _integer(value: int | None) -> bytes:
+    return _NULL if value is None else _INTEGER.pack(8, value)
+
+
+def _double(value: float | None) -> bytes:
+    return _NULL if value is None or value != value else _DOUBLE.pack(8, value)
+
+
+def _text(value: str | None) -> bytes:
+    return _NULL if value is None else _bytes(_without_nul(value).encode())
+
+
+def _bytes(value: bytes | None) -> bytes:
+    return _NULL if value is None else _LENGTH.pack(len(value)) + value
+
+
 def _without_nul(text: str) -> str:
     return text.replace("\0", "␀")
+
+
+_ARRAY_HEADER = struct.Struct("!5i")
+"""Dimensions, whether there may be NULLs, the elements' type, how many there are, the number of the first."""
+_INTEGER, _DOUBLE, _LENGTH = struct.Struct("!iq"), struct.Struct("!id"), struct.Struct("!i")
+_NULL = _LENGTH.pack(-1)
+_ELEMENTS: Final[dict[int, tuple[str, Callable[[Any], bytes]]]] = {
+    _OIDS["int8"].oid: ("bigint", _integer),
+    _OIDS["float8"].oid: ("double precision", _double),
+    _OIDS["text"].oid: ("text", _text),
+    _OIDS["bytea"].oid: ("bytea", _bytes),
+}
+"""By the number of a type its name, and how a value of it is written in an array: its length and its bytes."""
 
 
 class _FloatDumper(Dumper):
     """A float; NaN is NULL, as in SQLite."""
 
     format = Format.BINARY
-    oid = psycopg.adapters.types["float8"].oid
+    oid = _OIDS["float8"].oid
     _pack = struct.Struct("!d").pack
 
     def dump(self, obj: float) -> bytes | None:
@@ -106,10 +141,17 @@ class _FloatDumper(Dumper):
 
 class _TextDumper(Dumper):
     format = Format.BINARY
-    oid = psycopg.adapters.types["text"].oid
+    oid = _OIDS["text"].oid
 
     def dump(self, obj: str) -> bytes:
         return _without_nul(obj).encode()
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: Array) -> bytes:
+        return obj
 
 
 class _NumberLoader(NumericBinaryLoader):
@@ -125,4 +167,5 @@ _DUMPERS: Final[dict[type, type[Dumper]]] = {
     bool: Int8BinaryDumper,
     float: _FloatDumper,
     str: _TextDumper,
+    Array: _ArrayDumper,
 }

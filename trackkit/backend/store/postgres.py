@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -36,12 +35,12 @@ _DEFAULTS: Final = {
     "tcp_user_timeout": "30000",
 }
 """Of a connection; the URL may say otherwise."""
-_ROWS_PER_STATEMENT = (64, 8, 1)
-"""Sizes of multi-row statements: few, as each is prepared once; a statement has at most 65,535 parameters."""
+_ROWS_AT_ONCE = 2000
+"""Rows of a statement, of which some may have 100 KB."""
 _COPIED = 8
 """From so many rows on, COPY is faster than a statement that inserts them."""
 _STATEMENTS_KEPT = 250
-_types: dict[tuple[str, ...], list[int]] = {}
+_types: dict[tuple[str, ...], tuple[int, ...]] = {}
 """The types of tables' columns, which are the same in every database."""
 
 _RETRIED = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
@@ -173,23 +172,21 @@ class PostgresDatabase:
         return self.connection.execute(statement, parameters, binary=True)
 
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], conflict: str) -> None:
-        start = 0
-        for size in _ROWS_PER_STATEMENT:
-            statement = dialect.insertion(table, tuple(columns), size, conflict)
-            while len(rows) - start >= size:
-                flat = list(itertools.chain.from_iterable(rows[start : start + size]))
-                with self._guarded():
-                    self.connection.execute(statement, flat, prepare=True)
-                start += size
+        types = self._types_of(table, columns)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            given = dialect.arrays(types, rows[start : start + _ROWS_AT_ONCE])
+            statement = dialect.insertion(table, tuple(columns), types, conflict)
+            with self._guarded():
+                self.connection.execute(statement, given, prepare=True)
 
-    def _types_of(self, table: str, columns: Sequence[str]) -> list[int]:
-        """The types of columns, which COPY has to be told."""
+    def _types_of(self, table: str, columns: Sequence[str]) -> tuple[int, ...]:
+        """The numbers of the columns' types."""
         key = (table, *columns)
         found = _types.get(key)
         if found is None:
             with self._guarded():
                 described = self._run(f"select {', '.join(columns)} from {table} limit 0", []).description
-            found = _types[key] = [column.type_code for column in described or []]
+            found = _types[key] = tuple([column.type_code for column in described or []])
         return found
 
     def _applied_migrations(self) -> set[str]:
