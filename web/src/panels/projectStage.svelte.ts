@@ -28,6 +28,7 @@ export function projectStage(workspace: Workspace): Stage {
     selection(_panel, settings) {
       if (workspace.grouped) {
         const { filter, group, order } = workspace.look;
+        workspace.giveColors(workspace.groups.groups.map(({ values }) => groupName(values)));
         return { project: workspace.project, filter, order: order.join(','), limit: MOST_GROUPED, group: { by: group, band: settings.band } };
       }
       return workspace.charted.length === 0 ? null : { runs: workspace.charted.map((run) => run.id), group: null };
