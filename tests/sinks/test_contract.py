@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers import serving
 from tests.store.journals import Writer
 from trackkit.backend.store import runs, series
 from trackkit.backend.store.database import Busy, Database
@@ -130,7 +131,7 @@ class Target:
 
 
 @pytest.fixture(
-    params=["sqlite", "sqlite elsewhere", "third party", pytest.param("postgres", marks=pytest.mark.postgres)]
+    params=["sqlite", "sqlite elsewhere", "http", "third party", pytest.param("postgres", marks=pytest.mark.postgres)]
 )
 def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     root = tmp_path / "store"
@@ -140,6 +141,9 @@ def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         case "sqlite elsewhere":
             path = tmp_path / "a team's" / "runs.db"
             yield Target(f"sqlite:///{path}", root, lambda: _in_database(_sqlite(path)))
+        case "http":
+            with serving(tmp_path / "server") as server:
+                yield Target(server.address, root, lambda: _in_database(_sqlite(tmp_path / "server" / "trackkit.db")))
         case "postgres":
             url = request.getfixturevalue("postgres_url")
             yield Target(url, root, lambda: _in_database(_postgres(url)), PostgresSink)

@@ -40,9 +40,10 @@ class Writer:
             self.journal.append(records.encode(record))
         return self
 
-    def log(self, values: dict[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+    def log(self, values: dict[str, Any], step: int | None = None, commit: bool | None = None) -> Writer:
         """Log as `run.log` does."""
         self.recorder.log(values, step, commit)
+        return self
 
     def finish(self, state: str = "finished", **fields: Any) -> Writer:
         """Close the run."""

@@ -70,7 +70,8 @@ class HTTPSink:
                 batch = Batch(batch.start, batch.ends[half - 1], batch.payloads[:half], batch.ends[:half], batch.rest)
 
     def _send(self, batch: Batch) -> int:
-        message = self._compressor.compress(wire.encode(self._run, self._writer, self._position, batch))
+        after = min(self._position, batch.start)
+        message = self._compressor.compress(wire.encode(self._run, self._writer, after, batch))
         headers = {"content-type": wire.CONTENT_TYPE, "content-encoding": "zstd"}
         position = self._take_answer(self._client.request("POST", self._journal(), data=message, headers=headers))
         if position < batch.end:

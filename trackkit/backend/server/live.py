@@ -87,6 +87,7 @@ class Feed:
         self._version = 0
         self._told: dict[str, int] = {}
         self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def subscribers(self) -> int:
@@ -103,6 +104,7 @@ class Feed:
         after
             The last version the reader knows, to be told of what it missed; None for what comes from now on.
         """
+        self._loop = asyncio.get_running_loop()
         subscriber = Subscriber(see)
         self._subscribers.add(subscriber)
         try:
@@ -128,6 +130,11 @@ class Feed:
             subscriber.close()
         if self._task is not None:
             self._task.cancel()
+
+    def stop_soon(self) -> None:
+        """End all streams, from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.close)
 
     async def _begin(self) -> int:
         """Watch, unless that is being done; the version from which on changes are told."""
