@@ -1,5 +1,5 @@
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
-#   make demo      train some models and compare them in the terminal
+#   make demo      train some models and see them in the dashboard
 #   make test      the test suite, without the fault and framework tests
 #   make PYTHON=python3.12 test   with another Python
 .DEFAULT_GOAL := help
@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 endif
 
 help:
-	@echo 'make demo   train some models and compare them in the terminal'
+	@echo 'make demo   train some models and see them in the dashboard'
 	@echo 'make test   run the tests'
 	@echo 'make clean  remove what these made'
 
@@ -30,11 +30,11 @@ clean:
 
 # The stamps make a second call quick; a changed pyproject.toml or dashboard installs again.
 $(VENV)/.demo: pyproject.toml $(DASHBOARD) | $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,server]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(DASHBOARD) | $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --editable . --group test
+	$(BIN)/python -m pip install --quiet --editable '.[server]' --group test
 	@touch $@
 
 $(VENV)/.made:

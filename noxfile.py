@@ -38,14 +38,14 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The test suite, on every Python trackkit supports."""
-    install(session, "test")
+    install(session, "test", extras="server")
     session.run("python", "-m", "pytest", *SLOW_TESTS, *session.posargs)
 
 
 @nox.session(python="3.11")
 def lowest(session: nox.Session) -> None:
     """The test suite with the oldest dependencies that pyproject.toml allows."""
-    install(session, "test")
+    install(session, "test", extras="server")
     bounds = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
     session.install(*bounds)
     session.run("python", "-m", "pytest", *SLOW_TESTS, *session.posargs)
@@ -62,7 +62,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strictly."""
-    install(session, "types")
+    install(session, "types", extras="postgres,server")
     session.run("mypy", *session.posargs)
 
 
@@ -87,14 +87,14 @@ def web(session: nox.Session) -> None:
 @nox.session
 def postgres(session: nox.Session) -> None:
     """The store on PostgreSQL, which has to be on the machine; unlike elsewhere, nothing is skipped without it."""
-    install(session, "test", extras="postgres")
+    install(session, "test", extras="postgres,server")
     session.run("python", "-m", "pytest", "-m", "postgres", *session.posargs, env={"TRACKKIT_POSTGRES": "required"})
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
     """Kills, full disks, torn journals, forks: what trackkit must survive."""
-    install(session, "test")
+    install(session, "test", extras="server")
     session.run("python", "-m", "pytest", "tests/faults", *session.posargs)
 
 
@@ -123,5 +123,5 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """What `make demo` shows."""
-    install(session, extras="demo")
+    install(session, extras="demo,server")
     session.run("python", "examples/demo.py", *session.posargs)

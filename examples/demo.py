@@ -2,11 +2,12 @@
 
 Seven models learn to tell images of digits apart: four by gradient-boosted trees (XGBoost) with different
 learning rates and depths, three by a small neural network with different widths and learning rates.
-Everything goes to one SQLite file in .trackkit.
+Everything goes to one SQLite file in .trackkit, and the dashboard shows it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -58,6 +59,7 @@ def main() -> None:
         for settings in NETWORKS:
             train_network(settings, data, group)
     compare(group)
+    open_dashboard()
 
 
 def load() -> Data:
@@ -160,10 +162,22 @@ def compare(group: str) -> None:
     show("show", f"{PROJECT}/{best.id}", "--key", "validation/loss")
     command = Path(sys.executable).with_name("trackkit")
     print("\nMore of the same:")
+    print(f"  {relative(command)} ui                          the dashboard")
     print(f"  {relative(command)} show {best.id} --system           with the machine's metrics")
     print(f"  {relative(command)} sql 'select project, count(*) from runs group by project'")
     print(f"  {relative(command)} export {best.id} --format csv     as files")
     print(f"  {relative(command)} --help")
+
+
+def open_dashboard() -> None:
+    """Show the runs in the browser until Ctrl-C; where nobody watches, only say how."""
+    command = Path(sys.executable).with_name("trackkit")
+    if not sys.stdout.isatty():
+        print(f"\nThe dashboard: {relative(command)} ui")
+        return
+    print()
+    with contextlib.suppress(KeyboardInterrupt):
+        subprocess.run([command, "ui"], check=True)
 
 
 def show(*arguments: str) -> None:
