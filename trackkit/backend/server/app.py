@@ -28,6 +28,7 @@ from trackkit.backend.server.auth import Authenticator
 from trackkit.backend.server.config import ServerConfig
 from trackkit.backend.server.errors import ApiError
 from trackkit.backend.server.live import Feed
+from trackkit.backend.server.presence import Presence
 from trackkit.backend.server.routing import routes
 from trackkit.backend.server.services import Services
 from trackkit.backend.server.storage import SQLiteStorage, Storage
@@ -51,13 +52,20 @@ def make_app(config: ServerConfig, storage: Storage | None = None) -> Starlette:
     """
     storage = storage or SQLiteStorage(config.root)
     services = Services(
-        config, storage, Authenticator(storage, required=config.auth), Feed(storage), telemetry.Telemetry()
+        config,
+        storage,
+        Authenticator(storage, required=config.auth),
+        Feed(storage),
+        Presence(storage),
+        telemetry.Telemetry(),
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         _close_streams_on_signals(services.feed)
+        upkeep = asyncio.create_task(services.presence.watch())
         yield
+        upkeep.cancel()
         services.feed.close()
         storage.close()
 

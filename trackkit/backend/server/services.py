@@ -11,6 +11,7 @@ from trackkit.backend.server.storage import Storage
 if TYPE_CHECKING:
     from trackkit.backend.server.auth import Authenticator
     from trackkit.backend.server.live import Feed
+    from trackkit.backend.server.presence import Presence
     from trackkit.backend.server.telemetry import Telemetry
 
 
@@ -22,4 +23,5 @@ class Services:
     storage: Storage
     authenticator: Authenticator
     feed: Feed
+    presence: Presence
     telemetry: Telemetry

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from trackkit.backend.store import changes, plugin
+from trackkit.backend.store import changes, plugin, recovery
 from trackkit.backend.store.changes import Change
 from trackkit.backend.store.database import Database
 from trackkit.backend.store.ingest import Ingest
@@ -50,6 +50,10 @@ class Storage(Protocol):
 
     def changes(self, since: int) -> list[Change]:
         """The runs changed after a version; empty, and cheap, if nothing was."""
+        ...
+
+    def recover(self) -> None:
+        """Bring in what dead writers on this machine left in their journals."""
         ...
 
     def close(self) -> None: ...
@@ -122,6 +126,9 @@ class SQLiteStorage:
                 return []
             self._seen = seen
             return changes.since(self._watcher, since)
+
+    def recover(self) -> None:
+        recovery.recover(self.root)
 
     def close(self) -> None:
         for db in [*self._opened, self._writer, self._watcher]:

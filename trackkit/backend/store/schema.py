@@ -92,6 +92,7 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
             "alter table runs add column deleted {integer}",
             "alter table runs add column stop {integer}",
             "create index runs_touched on runs (touched)",
+            "alter table writers add column seen {integer}",
             """create table blocks (
                 run {integer} not null, series {integer} not null, seq {integer} not null, stats {blob} not null,
                 primary key (run, series, seq)

@@ -139,6 +139,19 @@ def abandon(db: Database, run: int, writer: str, when: int) -> bool:
     return changed
 
 
+def see(db: Database, run_id: str, writer: str, now: int) -> bool:
+    """Note that a writer on another machine was heard of; whether the store knows it."""
+    sql = "update writers set seen = ? where writer = ? and run = (select run from runs where id = ?)"
+    return db.execute(sql, [now, writer, run_id]) > 0
+
+
+def unseen(db: Database, since: int) -> list[tuple[str, str, int]]:
+    """Writers on other machines that count as running and were last heard of before a time: run's id, writer, when."""
+    sql = """select runs.id, writers.writer, writers.seen from writers join runs using (run)
+             where writers.state = 'running' and writers.seen < ?"""
+    return [(id, writer, seen) for id, writer, seen in db.query(sql, [since])]
+
+
 def revive(db: Database, run: int, writer: str) -> None:
     """A writer that was thought dead writes on."""
     db.execute("update writers set state = 'running', ended = null where run = ? and writer = ?", [run, writer])

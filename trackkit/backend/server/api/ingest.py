@@ -157,6 +157,7 @@ def _project_in(message: wire.Message) -> str:
 
 
 def _position(call: Call, run: str, writer: str, position: int) -> Position:
+    call.services.presence.note(run, writer)
     with call.services.storage.reading() as db:
         number = runs.find(db, run)
         stop = number is not None and runs.is_asked_to_stop(db, number)
