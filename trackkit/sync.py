@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -13,10 +14,12 @@ from trackkit.backend.store import recovery
 from trackkit.backend.store.recovery import Meter, Progress, Replay
 from trackkit.backend.store.sqlite import DATABASE_NAME, database_path
 from trackkit.core import journal
-from trackkit.core.sink import Sink, SinkError, find_factory, scheme_of
+from trackkit.core.sink import Holding, Sink, SinkError, find_factory, scheme_of
 
 STORE = "sqlite:"
 """The target unless another is named: the store in whose folder the journals are."""
+_FILE_SECONDS = 600.0
+"""How long one file may take."""
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds between tries while the target takes nothing; the last is repeated while following."""
 
@@ -196,6 +199,20 @@ class _Transfer:
         self.result.last = sent.last if sent.last is not None else self.result.last
         self.result.damage += [text for text in sent.damage if text not in self.result.damage]
         self._sink.sync()
+        self._wait_for_files()
+
+    def _wait_for_files(self) -> None:
+        """Wait for files that the sink sends apart from records, as long as they go on arriving."""
+        sink: object = self._sink
+        if not isinstance(sink, Holding):
+            return
+        waiting, patience = sink.files_waiting, _FILE_SECONDS
+        while waiting:
+            time.sleep(0.05)
+            patience = _FILE_SECONDS if sink.files_waiting < waiting else patience - 0.05
+            waiting = sink.files_waiting
+            if patience <= 0:
+                raise SinkError(f"{waiting} files of run {self.result.run} could not be sent")
 
     def _settle(self) -> None:
         """What is to be done once a dead writer's whole journal was sent."""

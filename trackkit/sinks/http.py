@@ -112,7 +112,7 @@ class HTTPSink:
     def lookup(self, run: str) -> Known | None:
         """What the server knows of a run, or None; see `core.sink.Resumable`."""
         try:
-            answer = self._client.request("GET", self._client.url("runs", run, "known"))
+            answer = self._client.request("GET", self._client.url("runs", run, "known"), confirm=False)
         except Refused as error:
             if error.status == 404:
                 return None

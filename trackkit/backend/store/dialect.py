@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg.adapt import AdaptersMap, Dumper
@@ -32,6 +32,16 @@ TYPES: Final = {
 }
 """What stands for the names in the migrations."""
 
+TUNING: Final = [
+    f"alter table {table} alter column run set statistics 0"
+    for table in ("series", "points", "chunks", "blocks", "texts", "lines")
+]
+"""What is set once the tables are there.
+
+Statistics of the runs in a table are always old: the run that is looked at is the one that began since. PostgreSQL
+then expects a row of it or two, and reads all its points for those of one series. Without statistics it expects many.
+"""
+
 _OIDS = psycopg.adapters.types
 _TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|regexp\(\?, ([\w.]+)\)|\?""")
 
@@ -43,15 +53,33 @@ def adapt(adapters: AdaptersMap) -> None:
     adapters.register_loader("numeric", _NumberLoader)
 
 
-@functools.lru_cache(maxsize=1024)
-def translated(sql: str) -> tuple[str, frozenset[int]]:
-    """The statement for PostgreSQL, and which of its parameters are regular expressions.
+class Statement(NamedTuple):
+    """A statement of the store for PostgreSQL.
 
-    PostgreSQL's operator for them takes a collation that knows every letter, which the columns' own does not.
+    Attributes
+    ----------
+    patterns
+        Which of its parameters are regular expressions.
+    prepare
+        False if it is planned anew each time, None if psycopg may have PostgreSQL prepare it.
+    """
+
+    sql: str
+    patterns: frozenset[int]
+    prepare: bool | None
+
+
+@functools.lru_cache(maxsize=1024)
+def translated(sql: str) -> Statement:
+    """The statement for PostgreSQL.
+
+    PostgreSQL's operator for regular expressions takes a collation that knows every letter, which the columns' own
+    does not. The plan of a prepared statement is kept for long: a join planned while a table was empty would read all
+    points of a run for those of one series.
 
     Examples
     --------
-    >>> translated("select run from runs where state = ? and regexp(?, runs.name)")[0]
+    >>> translated("select run from runs where state = ? and regexp(?, runs.name)").sql
     'select run from runs where state = $1 and (runs.name collate "default" ~ $2)'
     """
     numbers = itertools.count(1)
@@ -68,7 +96,8 @@ def translated(sql: str) -> tuple[str, frozenset[int]]:
         patterns.add(number - 1)
         return f'({column} collate "default" ~ ${number})'
 
-    return _TOKEN.sub(replaced, sql), frozenset(patterns)
+    made = _TOKEN.sub(replaced, sql)
+    return Statement(made, frozenset(patterns), False if re.search(r"\b(join|exists)\b", made) else None)
 
 
 @functools.lru_cache(maxsize=256)

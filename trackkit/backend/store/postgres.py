@@ -82,9 +82,8 @@ class PostgresDatabase:
             return self._run(sql, parameters).rowcount
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        statement, _ = dialect.translated(sql)
         with self._guarded(), self.connection.cursor() as cursor:
-            cursor.executemany(statement, rows)
+            cursor.executemany(dialect.translated(sql).sql, rows)
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         if len(rows) < _COPIED:
@@ -159,17 +158,20 @@ class PostgresDatabase:
                 for statement in statements:
                     self.execute(statement.format(**dialect.TYPES))
                 self.execute("insert into trackkit_migrations (name) values (?)", [name])
+            for statement in dialect.TUNING:
+                self.execute(statement)
 
     def close(self) -> None:
         self.connection.close()
 
     def _run(self, sql: str, parameters: Sequence[Any]) -> psycopg.Cursor[Row]:
-        statement, patterns = dialect.translated(sql)
-        if patterns:
+        statement = dialect.translated(sql)
+        if statement.patterns:
             parameters = [
-                to_postgres(value) if position in patterns else value for position, value in enumerate(parameters)
+                to_postgres(value) if position in statement.patterns else value
+                for position, value in enumerate(parameters)
             ]
-        return self.connection.execute(statement, parameters, binary=True)
+        return self.connection.execute(statement.sql, parameters, prepare=statement.prepare, binary=True)
 
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], conflict: str) -> None:
         types = self._types_of(table, columns)

@@ -161,8 +161,9 @@ def replay(
                 meter.add(reached - max(done.position, frames.start))
             done.position = reached
             last = frames.payloads[-1] if frames.payloads else last
+            # It is a writer's last record but for what the console still got while it waited for its sinks.
+            done.finished = done.finished or any(is_record(each, b"finish") for each in reversed(frames.payloads))
     finally:
-        done.finished = is_record(last, b"finish")  # it is a writer's last record
         done.damage = reader.damage
         done.last = time_of(last)
     return done

@@ -1,0 +1,204 @@
+"""Runs over a network and to a server that fail in every way: nothing is lost, doubled or waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+from tests.faults.conftest import Script
+from tests.faults.proxies import proxy
+from tests.servers import Process, process, serving, until
+from trackkit.backend.store import runs, series
+from trackkit.backend.store.sqlite import SQLiteDatabase
+from trackkit.core.blobs import Blobs
+
+TRAIN = """
+import os
+run = trackkit.init(project="p", id="r", dir=ROOT, sink=os.environ["SINK"], settings={**QUIET, "finish_timeout": 60})
+slowest = 0.0
+for step in range(int(os.environ["STEPS"])):
+    began = time.perf_counter()
+    run.log({"x": step, "y": -step}, step=step)
+    slowest = max(slowest, time.perf_counter() - began)
+    time.sleep(0.001)
+run.finish()
+print(f"slowest {slowest:.4f}")
+"""
+
+
+def values(root: Path, key: str = "x") -> list[float]:
+    """What the store has; nothing while it is being made."""
+    try:
+        with contextlib.closing(SQLiteDatabase(root / "trackkit.db", read_only=True)) as db:
+            number = runs.find(db, "r")
+            return [] if number is None else series.points(db, number, key).values.tolist()
+    except sqlite3.OperationalError:
+        return []
+
+
+def slowest(output: str) -> float:
+    return float(output.rpartition("slowest ")[2])
+
+
+def test_a_bad_network_loses_and_doubles_nothing(script: Script, tmp_path: Path) -> None:
+    root, steps = tmp_path / "server", 8000
+    with process(root) as server, proxy(server.port, cut=0.05, delay=0.05, repeat=0.05, damage=0.05) as bad:
+        done = script.run(TRAIN, timeout=120, SINK=bad.address, STEPS=str(steps))
+
+        assert done.returncode == 0, done.stderr
+        assert min(bad.done.values()) > 0, bad.done
+        left = list((script.root / "journals").glob("*/*"))
+        if left:  # what the network did not let through in time is sent once it is well
+            import trackkit.sync
+
+            trackkit.sync.sync([script.root], to=server.address)
+    assert values(root) == list(range(steps))
+    assert values(root, "y") == [-step for step in range(steps)]
+    assert slowest(done.stdout) < 0.5
+
+
+def test_a_server_killed_and_started_again_misses_nothing(script: Script, tmp_path: Path) -> None:
+    root, steps = tmp_path / "server", 6000
+    first = Process(root)
+    training = script.start(TRAIN, SINK=first.address, STEPS=str(steps))
+    until(lambda: len(values(root)) > 500)
+    first.end(signal.SIGKILL)
+    time.sleep(1.0)
+    second = Process(root, first.port)
+
+    out, err = training.communicate(timeout=90)
+    second.end()
+
+    assert training.returncode == 0, err
+    assert values(root) == list(range(steps))
+    assert slowest(out) < 0.5
+    assert not list((script.root / "journals").glob("*/*"))
+
+
+def test_a_run_whose_server_is_away_ends_in_time_and_says_what_remains(script: Script, tmp_path: Path) -> None:
+    began = time.monotonic()
+
+    done = script.run(
+        """
+        run = trackkit.init(id="r", dir=ROOT, sink=os.environ["SINK"], settings={**QUIET, "finish_timeout": 2})
+        for step in range(1000):
+            run.log({"x": step})
+        run.finish()
+        """,
+        SINK="http://127.0.0.1:9",
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 15
+    assert "records of default/r are not delivered yet" in done.stderr
+    assert f"trackkit sync {script.root / 'journals' / 'r'} --to http://127.0.0.1:9" in done.stderr
+    import trackkit.sync
+
+    with serving(tmp_path / "server") as server:
+        (sent,) = trackkit.sync.sync([script.root / "journals" / "r"], to=server.address)
+        assert (sent.error, sent.finished) == ("", True)
+    assert values(tmp_path / "server") == list(range(1000))
+
+
+def test_a_token_that_is_not_good_ends_the_sending_with_the_reason_and_keeps_the_run(
+    script: Script, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "server", auth=True) as server:
+        body = """
+        run = trackkit.init(id="r", dir=ROOT, sink=os.environ["SINK"], settings=QUIET)
+        run.log({"x": 1})
+        run.finish()
+        """
+        refused = script.run(body, SINK=server.address, TRACKKIT_TOKEN="tk_wrong")
+        began = time.monotonic()
+
+        assert refused.returncode == 0
+        assert "this token is wrong" in refused.stderr
+        assert "trackkit sync" in refused.stderr
+        assert time.monotonic() - began < 20
+        assert server.services.storage.changes(0) == []
+
+
+def test_files_arrive_after_a_kill_in_the_middle_of_sending(script: Script, tmp_path: Path) -> None:
+    root = tmp_path / "server"
+    content = os.urandom(30 << 20)
+    (script.folder / "weights.bin").write_bytes(content)
+    with serving(root) as server:
+        training = script.start(
+            """
+            from trackkit.core import records
+            from trackkit.core.blobs import Blobs
+            run = trackkit.init(id="r", dir=ROOT, sink=os.environ["SINK"], settings=QUIET)
+            digest = Blobs(run.dir).put_file(__import__("pathlib").Path("weights.bin"))
+            run._record(records.Object(time.time(), "", "file", "weights.bin", 30 << 20, digest=digest))
+            run.log({"x": 1})
+            time.sleep(60)
+            """,
+            SINK=server.address,
+        )
+        until(lambda: values(root) == [1])
+        script.signal_group(signal.SIGKILL)
+        training.communicate(timeout=10)
+        import trackkit.sync
+
+        trackkit.sync.sync([script.root], to=server.address)
+        digest = server.get("/runs/r/files")["files"][0]["digest"]
+        until(lambda: Blobs(root).exists(digest))
+
+        assert server.ask("GET", "/runs/r/files/weights.bin").content == content
+        assert server.get("/runs/r")["run"]["state"] == "crashed"
+
+
+def test_a_run_is_stopped_from_the_dashboard(script: Script, tmp_path: Path) -> None:
+    with serving(tmp_path / "server") as server:
+        for sink, store in ((server.address, tmp_path / "server"), ("sqlite:", script.root)):
+            training = script.start(
+                """
+                run = trackkit.init(id="r", dir=ROOT, sink=os.environ["SINK"], settings=QUIET)
+                try:
+                    for step in range(100_000):
+                        run.log({"x": step})
+                        time.sleep(0.01)
+                except trackkit.RunStopped:
+                    print("saved a checkpoint")
+                    raise
+                """,
+                SINK=sink,
+            )
+            until(lambda store=store: values(store))
+            with contextlib.closing(SQLiteDatabase(store / "trackkit.db")) as db, db.atomic():
+                number = runs.find(db, "r")
+                assert number is not None
+                runs.ask_to_stop(db, number)
+
+            out, err = training.communicate(timeout=30)
+
+            assert training.returncode != 0
+            assert "saved a checkpoint" in out
+            assert "is stopped, as was asked for in the dashboard" in err
+            with contextlib.closing(SQLiteDatabase(store / "trackkit.db")) as db:
+                assert runs.load(db, [number])[0].state == "killed"
+
+
+def test_a_run_that_opted_out_goes_on(script: Script, tmp_path: Path) -> None:
+    with serving(tmp_path / "server") as server:
+        training = script.start(
+            """
+            run = trackkit.init(id="r", dir=ROOT, sink=os.environ["SINK"], settings={**QUIET, "stoppable": False})
+            for step in range(300):
+                run.log({"x": step})
+                time.sleep(0.01)
+            """,
+            SINK=server.address,
+        )
+        until(lambda: values(tmp_path / "server"))
+        server.ask("POST", "/runs/actions", json={"action": "stop", "runs": ["r"]})
+
+        _, err = training.communicate(timeout=30)
+
+        assert training.returncode == 0, err
+        assert values(tmp_path / "server") == list(range(300))
