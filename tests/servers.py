@@ -99,7 +99,7 @@ class Process:
 
     def read(self) -> str:
         """What the server wrote, once it has ended."""
-        self.output += self._child.communicate(timeout=PATIENCE)[0]
+        self.output = self.output or self._child.communicate(timeout=PATIENCE)[0]
         return self.output
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:

@@ -7,7 +7,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.store.conftest import Filler
 from tests.store.journals import BEGAN, Writer
 from tests.store.postgres import Cluster, require
 from trackkit.backend.store import lines, runs, series, writers
-from trackkit.backend.store.database import Busy, PatternRefused, SchemaTooNew, Unavailable
+from trackkit.backend.store.database import Busy, PatternRefused, Row, SchemaTooNew, Unavailable
 from trackkit.backend.store.filters import parse
 from trackkit.backend.store.ingest import Ingest
+from trackkit.backend.store.panels import Axis, Wanted, panel
 from trackkit.core import records
 from trackkit.core.sink import Batch, OffsetConflict, SinkRefused
 
@@ -311,6 +313,54 @@ def test_a_newer_schema_is_refused(db: PostgresDatabase) -> None:
 
     with pytest.raises(SchemaTooNew, match="'9999 wonders'"):
         db.migrate()
+
+
+def test_reading_one_key_leaves_the_points_of_others_alone_however_old_the_statistics(postgres_url: str) -> None:
+    db = WatchedDatabase(postgres_url)
+    fill = Filler(db)
+    fill.series(fill.run(), "loss", [1.0] * 10)
+    db.execute("analyze")
+    run = fill.run()
+    for number in range(60):
+        fill.series(run, f"layer.{number}", [1.0] * 104, per_chunk=8)
+        fill.series(run, f"loose.{number}", [1.0] * 80)
+    db.queries.clear()
+
+    for key in ("layer.7", "loose.7"):
+        series.points(db, run, key)
+        panel(db, [Wanted(run, 0, key)], Axis(), 500)
+        list(series.windows(db, run, [key]))
+
+    read = [rows_read(plan) for sql, given in db.queries for plan in _plans(db, sql, given)]
+    assert 80 <= max(read) <= 100
+    db.close()
+
+
+class WatchedDatabase(PostgresDatabase):
+    """Remembers what it was asked."""
+
+    queries: list[tuple[str, Sequence[Any]]]
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.queries = []
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        self.queries.append((sql, parameters))
+        return super().query(sql, parameters)
+
+
+def _plans(db: PostgresDatabase, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
+    ((plans,),) = PostgresDatabase.query(db, f"explain (analyze, format json) {sql}", parameters)
+    return [plan["Plan"] for plan in plans]
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """How many points and chunks a plan looked at, of those that hold any."""
+    below = sum(rows_read(part) for part in plan.get("Plans", []))
+    if plan.get("Relation Name") not in ("points", "chunks", "blocks"):
+        return below
+    return below + int(plan["Actual Rows"]) + int(plan.get("Rows Removed by Filter", 0))
 
 
 # Connections
