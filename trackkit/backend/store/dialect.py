@@ -32,14 +32,23 @@ TYPES: Final = {
 }
 """What stands for the names in the migrations."""
 
+_UNCOUNTED = {
+    "series": ("run", "series", "key"),
+    "points": ("run", "series"),
+    "chunks": ("run", "series"),
+    "blocks": ("run", "series"),
+    "texts": ("run", "key"),
+    "lines": ("run",),
+}
 TUNING: Final = [
-    f"alter table {table} alter column run set statistics 0"
-    for table in ("series", "points", "chunks", "blocks", "texts", "lines")
+    f"alter table {table} {', '.join(f'alter {column} set statistics 0' for column in columns)}"
+    for table, columns in _UNCOUNTED.items()
 ]
 """What is set once the tables are there.
 
-Statistics of the runs in a table are always old: the run that is looked at is the one that began since. PostgreSQL
-then expects a row of it or two, and reads all its points for those of one series. Without statistics it expects many.
+Statistics of which runs and series a table has are always old: what is looked at is the run that began since. By them
+PostgreSQL expects nearly nothing of it, and reads all points of a run for those of one series. Without them it expects
+much of any run, and little of a series.
 """
 
 _OIDS = psycopg.adapters.types
