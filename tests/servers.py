@@ -53,9 +53,9 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(root: Path, **options: Any) -> Iterator[Serving]:
-    """A server for a store's folder, until the block ends."""
-    config = ServerConfig(store=str(root), root=root, **options)
+def serving(root: Path, store: str = "", **options: Any) -> Iterator[Serving]:
+    """A server for a store's folder, or for a database, until the block ends."""
+    config = ServerConfig(store=store or str(root), root=root, **options)
     listener = socket.create_server(("127.0.0.1", 0))
     app = make_app(config)
     settings = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2, access_log=False)
@@ -96,6 +96,12 @@ class Process:
         with contextlib.suppress(requests.RequestException):
             return requests.get(f"{self.address}/health", timeout=1).status_code == 200
         return False
+
+    def ask(self, path: str) -> Any:
+        """The JSON that a GET below `/api/v1` gives."""
+        answer = requests.get(f"{self.address}/api/v1{path}", timeout=PATIENCE)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     def read(self) -> str:
         """What the server wrote, once it has ended."""

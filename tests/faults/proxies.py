@@ -24,7 +24,7 @@ class Proxy:
     def __init__(self, target: int, **mischief: float) -> None:
         self.mischief = mischief
         self.done: dict[str, int] = dict.fromkeys(mischief, 0)
-        self._target = target
+        self.target = target
         self._random = random.Random(0)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -42,7 +42,7 @@ class Proxy:
             while True:
                 here, _ = self._listener.accept()
                 try:
-                    there = socket.create_connection(("127.0.0.1", self._target), timeout=5)
+                    there = socket.create_connection(("127.0.0.1", self.target), timeout=5)
                 except OSError:
                     here.close()
                     continue

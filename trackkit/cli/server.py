@@ -29,7 +29,7 @@ def ui(path: str | None, port: int, no_browser: bool) -> None:
     It listens on this machine alone. Scripts that write to the store appear as they run.
     """
     launch = _import_launch()
-    config = _config(path, port=port)
+    config = _config(path, None, port=port)
     if not config.root.is_dir():
         raise click.ClickException(
             f"there is no store at {config.root}; name the folder that runs were written to, or start one with "
@@ -45,6 +45,7 @@ def ui(path: str | None, port: int, no_browser: bool) -> None:
 
 @click.command()
 @click.argument("path", required=False, type=click.Path())
+@click.option("--store", metavar="URL", help="A PostgreSQL database instead, postgresql://…; PATH is for files then.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
 @click.option("--port", default=DEFAULT_PORT, show_default=True, help="The port to listen on; 0 for any.")
 @click.option("--auth", is_flag=True, help="Ask everybody for a token.")
@@ -61,7 +62,7 @@ def ui(path: str | None, port: int, no_browser: bool) -> None:
 @click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])
 )
-def serve(path: str | None, workers: int, log_json: bool, log_level: str, **options: Any) -> None:
+def serve(path: str | None, store: str | None, workers: int, log_json: bool, log_level: str, **options: Any) -> None:
     """Serve a store to a team: the folder PATH, .trackkit unless given.
 
     Runs come in over HTTP: `trackkit.init(sink="http://HOST:PORT")`. On any address but this machine's own
@@ -70,7 +71,7 @@ def serve(path: str | None, workers: int, log_json: bool, log_level: str, **opti
     launch = _import_launch()
     from trackkit.backend.server.config import UnsafeBind, check_bind
 
-    config = _config(path, **options)
+    config = _config(path, store, **options)
     try:
         check_bind(config.host, auth=config.auth)
     except UnsafeBind as error:
@@ -81,26 +82,29 @@ def serve(path: str | None, workers: int, log_json: bool, log_level: str, **opti
     address = f"http://{shown}:{listener.getsockname()[1]}"
     if config.auth:
         _bootstrap(config, address)
-    click.echo(f"trackkit serves {config.root} at {address}")
+    click.echo(f"trackkit serves {config.root if store is None else 'PostgreSQL'} at {address}")
     launch.run(config, listener, workers=workers, log_json=log_json, log_level=log_level)
 
 
-def _config(path: str | None, **options: Any) -> ServerConfig:
+def _config(path: str | None, store: str | None, **options: Any) -> ServerConfig:
     from trackkit.backend.server.config import ServerConfig
+    from trackkit.backend.server.storage import is_postgres
 
     given = Path(path or load().dir).expanduser().absolute()
     root = given.parent if given.is_file() else given
-    return ServerConfig(store=str(root), root=root, **options)
+    if store is not None and not is_postgres(store):
+        raise click.ClickException(f"--store names a PostgreSQL database, postgresql://…, not {store!r}; PATH a folder")
+    return ServerConfig(store=store or str(root), root=root, **options)
 
 
 def _bootstrap(config: ServerConfig, address: str) -> None:
     """Give out a token for the first administrator, if nobody has one."""
     import os
 
-    from trackkit.backend.server.storage import SQLiteStorage
+    from trackkit.backend.server.storage import open_storage
     from trackkit.backend.store import tokens
 
-    storage = SQLiteStorage(config.root)
+    storage = open_storage(config.store, config.root)
     try:
         with storage.changing() as db:
             if tokens.any_admin(db):

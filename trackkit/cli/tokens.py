@@ -113,10 +113,18 @@ def revoke(id: str, location: str | None, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _changing(location: str | None) -> Iterator[Database]:
-    with contextlib.closing(SQLiteDatabase(store_folder(location) / DATABASE_NAME)) as db:
+    with contextlib.closing(_open(location)) as db:
         db.migrate()
         with db.atomic():
             yield db
+
+
+def _open(location: str | None) -> Database:
+    if location is not None and location.startswith(("postgresql://", "postgres://")):
+        from trackkit.backend.store.postgres import PostgresDatabase
+
+        return PostgresDatabase(location)
+    return SQLiteDatabase(store_folder(location) / DATABASE_NAME)
 
 
 def _ask() -> str:

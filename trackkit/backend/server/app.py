@@ -31,7 +31,8 @@ from trackkit.backend.server.live import Feed
 from trackkit.backend.server.presence import Presence
 from trackkit.backend.server.routing import routes
 from trackkit.backend.server.services import Services
-from trackkit.backend.server.storage import SQLiteStorage, Storage
+from trackkit.backend.server.storage import Storage, open_storage
+from trackkit.backend.store.database import Busy
 from trackkit.version import __version__
 
 logger = logging.getLogger("trackkit.server")
@@ -50,7 +51,7 @@ def make_app(config: ServerConfig, storage: Storage | None = None) -> Starlette:
     storage
         The store, by default that which `config` names; closed when the application ends.
     """
-    storage = storage or SQLiteStorage(config.root)
+    storage = storage or open_storage(config.store, config.root)
     services = Services(
         config,
         storage,
@@ -78,7 +79,7 @@ def make_app(config: ServerConfig, storage: Storage | None = None) -> Starlette:
             Middleware(guard.HostGuard, hosts=config.hosts()),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4),
         ],
-        exception_handlers={ApiError: _known_error, HTTPException: _http_error, Exception: _fault},
+        exception_handlers={ApiError: _known_error, HTTPException: _http_error, Busy: _busy, Exception: _fault},
     )
     app.state.services = services
     return app
@@ -178,6 +179,10 @@ async def _known_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return ApiError(error.status_code, str(error.detail), dict(error.headers or {})).response()
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    return ApiError(503, str(error), {"retry-after": "1"}).response()
 
 
 async def _fault(request: Request, error: Exception) -> Response:

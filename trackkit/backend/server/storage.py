@@ -59,6 +59,28 @@ class Storage(Protocol):
     def close(self) -> None: ...
 
 
+def open_storage(store: str, root: Path) -> Storage:
+    """The storage of a store.
+
+    Parameters
+    ----------
+    store
+        A folder, or the URL of a PostgreSQL database.
+    root
+        The folder of blobs.
+    """
+    if is_postgres(store):
+        from trackkit.backend.server.postgres_storage import PostgresStorage
+
+        return PostgresStorage(store, root)
+    return SQLiteStorage(root)
+
+
+def is_postgres(store: str) -> bool:
+    """Whether a store is named by the URL of a PostgreSQL database."""
+    return store.startswith(("postgresql://", "postgres://"))
+
+
 class SQLiteStorage:
     """A store that is a SQLite file.
 
