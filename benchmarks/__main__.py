@@ -1,6 +1,7 @@
 """Run the benchmarks, each in a process of its own, and print trackkit's figures beside the others'.
 
-`python -m benchmarks [calls|throughput|start|stores ...]`; peers are measured where they are installed.
+`python -m benchmarks [calls|throughput|start|stores|postgres ...]`; peers are measured where they are installed, and
+PostgreSQL where it is.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import stores, trackers
+from tests.store import postgres
 
 BUDGETS = {
     "calls": "budget: p50 ≤ 1.5, p99 ≤ 10, worst ≤ 1,000, step_p50 ≤ 4, added ≤ 15",
     "throughput": "budget: ≥ 1,000,000 points/s, finish ≤ 300 ms",
     "import_ms": "≤ 30", "init_ms": "≤ 50", "rss_mb": "≤ 40", "replay_points_per_second": "≥ 1,500,000",
     "replay_peak_rss_mb": "≤ 200", "bytes_per_point": "≤ 9", "series_read_ms": "≤ 30",
+    "fast_postgres_points_per_second": "≥ 300,000", "fast_postgres_bytes_per_point_packed": "≤ 9",
     "search_two_conditions_ms": "≤ 100", "search_state_and_tag_ms": "≤ 100",
 }  # fmt: skip
 UNITS = {"calls": "µs a call of 10 values", "throughput": "200,000 points in 20,000 calls (MLflow: 3,000 in 300)"}
@@ -53,11 +56,11 @@ def own(console: Console, title: str, figures: dict[str, float]) -> None:
 
 def main(parts: list[str]) -> None:
     console = Console(width=120)
-    for part in parts or ["calls", "throughput", "start", "stores"]:
+    for part in parts or ["calls", "throughput", "start", "stores", *([] if postgres.missing() else ["postgres"])]:
         if part in UNITS:
             compare(console, part)
-        elif part == "start":
-            own(console, "start", measure("start"))
+        elif part in ("start", "postgres"):
+            own(console, part, measure(part))
         else:
             for name in sorted(stores.PARTS):
                 own(console, name, measure("stores", name))
