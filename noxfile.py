@@ -17,7 +17,7 @@ nox.options.error_on_missing_interpreters = False
 PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
-SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/frameworks", "--ignore=tests/browser"]
+SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/api", "--ignore=tests/frameworks", "--ignore=tests/browser"]
 
 FRAMEWORKS: dict[str, list[str]] = {}
 """A session `frameworks(NAME)` each: the extras to install for the tests in tests/frameworks/test_NAME.py.
@@ -96,6 +96,13 @@ def faults(session: nox.Session) -> None:
     """Kills, full disks, torn journals, forks: what trackkit must survive."""
     install(session, "test", extras="server")
     session.run("python", "-m", "pytest", "tests/faults", *session.posargs)
+
+
+@nox.session
+def api(session: nox.Session) -> None:
+    """Hostile requests to every endpoint, made up from the API's own description."""
+    install(session, "api", extras="server")
+    session.run("python", "-m", "pytest", "tests/api", *session.posargs)
 
 
 @nox.session

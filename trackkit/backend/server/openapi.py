@@ -113,7 +113,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     elif endpoint.gives:
         success = {"description": "The content.", "content": {endpoint.gives: {}}}
     found[str(endpoint.status)] = success
-    statuses = {400, 401, 403, *endpoint.errors}
+    statuses = {400, 401, 403, 429, 500, 503, *endpoint.errors}
     if endpoint.body is not None or endpoint.takes:
         statuses |= {413, 415}
     if endpoint.method == "PUT" and endpoint.takes:

@@ -176,7 +176,7 @@ ENDPOINTS = [
         show_file,
         "The content of a file.",
         query=FileQuery,
-        gives="application/octet-stream",
+        gives="*/*",
         errors=[404],
     ),
     Endpoint(

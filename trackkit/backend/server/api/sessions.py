@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from starlette.responses import Response
 
 from trackkit.backend.server.api.values import maybe_seconds, seconds
 from trackkit.backend.server.auth import COOKIE, address_of
-from trackkit.backend.server.errors import not_found
+from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, json_response
 from trackkit.backend.store import tokens
 from trackkit.version import __version__
 
 OPEN_CSRF = "same-origin"
 """What pages of a server that asks for no token send in the header that other pages can't."""
+
+
+MOST_DAYS: Final = 36_500
 
 
 class SessionState(Answer):
@@ -125,6 +128,8 @@ def list_tokens(call: Call) -> Tokens:
 
 def create_token(call: Call) -> CreatedToken:
     new: NewToken = call.body
+    if new.days is not None and not 0 < new.days <= MOST_DAYS:
+        raise ApiError(400, f"a token is good for more than 0 and at most {MOST_DAYS:,} days, or for ever")
     expires = None if new.days is None else time.time() + new.days * 86400
     with call.services.storage.changing() as db:
         token, secret = tokens.create(db, new.name, new.scope, new.projects, expires)
