@@ -32,7 +32,9 @@ from trackkit.backend.store.sqlite import SQLiteDatabase
 
 NOW = 1_700_100_000.0
 
-words = st.sampled_from(["adam", "sgd", "Adam", "a%", "a_a", "", "it's", 'say "x"', "ünïcode", "back\\slash", "a\nb"])
+words = st.sampled_from(
+    ["adam", "sgd", "Adam", "a%", "a_a", "", "it's", 'say "x"', "ünïcode", "Über", "back\\slash", "a\nb"]
+)
 numbers = st.one_of(
     st.sampled_from([0, 1, -1, 2**53 + 1, -(2**70), 0.5, math.inf, -math.inf, 1e300]), st.integers(), st.floats()
 )
@@ -42,7 +44,7 @@ config_entries = st.builds(Entry, st.sampled_from(["config", "summary"]), keys)
 text_fields = st.sampled_from(["id", "name", "project", "group", "job_type", "notes", "state", "host"]).map(Field)
 time_fields = st.sampled_from(["created", "updated", "ended"]).map(Field)
 orders = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
-patterns = st.sampled_from(["a%", "%a", "_d%", "SGD", "%\\%%", "%", "x"])
+patterns = st.sampled_from(["a%", "Ü%", "ü%", "%a", "_d%", "SGD", "%\\%%", "%", "x"])
 expressions = st.sampled_from(["^a", "d.m", "[sg]+", "x$", ""])
 spans = st.builds(Span, st.sampled_from([-7, 0, 2.5, -0.5]), st.sampled_from(["s", "m", "h", "d", "w", "ms"]))
 moments = st.one_of(st.sampled_from(["2023-11-14", "2023-11-15T22:13:20+02:00", "2023-11-16 00:00:00.5"]), spans)

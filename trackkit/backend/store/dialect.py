@@ -52,7 +52,7 @@ much of any run, and little of a series.
 """
 
 _OIDS = psycopg.adapters.types
-_TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|regexp\(\?, ([\w.]+)\)|\?""")
+_TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|regexp\(\?, ([\w.]+)\)|(lower\()?\?""")
 
 
 def adapt(adapters: AdaptersMap) -> None:
@@ -83,8 +83,8 @@ def translated(sql: str) -> Statement:
     """The statement for PostgreSQL.
 
     PostgreSQL's operator for regular expressions takes a collation that knows every letter, which the columns' own
-    does not. The plan of a prepared statement is kept for long: a join planned while a table was empty would read all
-    points of a run for those of one series.
+    does not; `lower` of a parameter takes the columns', as it is compared with them. The plan of a prepared statement
+    is kept for long: a join planned while a table was empty would read all points of a run for those of one series.
 
     Examples
     --------
@@ -100,10 +100,10 @@ def translated(sql: str) -> Statement:
         if literal is not None:
             return literal
         number = next(numbers)
-        if column is None:
-            return f"${number}"
-        patterns.add(number - 1)
-        return f'({column} collate "default" ~ ${number})'
+        if column is not None:
+            patterns.add(number - 1)
+            return f'({column} collate "default" ~ ${number})'
+        return f'lower(${number} collate "C"' if found[3] else f"${number}"
 
     made = _TOKEN.sub(replaced, sql)
     return Statement(made, frozenset(patterns), False if re.search(r"\b(join|exists)\b", made) else None)
