@@ -80,7 +80,8 @@ def values(db: Database, project: str, entry: Entry, prefix: str = "", limit: in
     sql = f"""select e.type, e.number, e.text from runs cross join {entry.table} e
               where {_LISTED} and e.run = runs.run and e.key = ? and e.type <> 'json'
                     and (? = '' or lower(e.text) like lower(?) escape '\\')
-              group by e.type, e.number, e.text order by count(*) desc, e.number, e.text limit ?"""
+              group by e.type, e.number, e.text
+              order by count(*) desc, e.number nulls last, e.text nulls last limit ?"""
     rows = db.query(sql, [project, entry.key, prefix, pattern, limit])
     return [entries.decode(*row) for row in rows]
 
