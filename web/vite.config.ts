@@ -2,7 +2,7 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 
 // `npm run dev` serves the sources and asks a `trackkit ui` on this address for data.
-const server = process.env.TRACKKIT_SERVER ?? 'http://127.0.0.1:6070';
+const server = process.env.TRACKKIT_SERVER ?? 'http://127.0.0.1:5757';
 
 export default defineConfig({
   plugins: [svelte()],

@@ -1,6 +1,6 @@
 import type {
-  Alert, Columns, ConsolePage, Importance, PanelSpec, Project, RunAction, RunDetail, RunFile, RunGroup, RunPage, RunPatch,
-  RunRow, SearchResult, Session, View,
+  Alert, Columns, ConsolePage, PanelSpec, Project, RunAction, RunDetail, RunFile, RunGroup, RunPage, RunPatch,
+  SearchResult, Session, Value, View,
 } from './contract';
 import { restoreEntries, restoreNumbers } from './numbers';
 import { decodePanel, type PanelData } from './panel';
@@ -125,7 +125,7 @@ export async function runs(options: RunsQuery, signal?: AbortSignal): Promise<Ru
 }
 
 export async function run(id: string, signal?: AbortSignal): Promise<RunDetail> {
-  const detail = await get<RunDetail>(`/runs/${name(id)}`, signal);
+  const { run: detail } = await get<{ run: RunDetail }>(`/runs/${name(id)}`, signal);
   const numbers = (key: RunDetail['keys']['metric'][number]) => ({
     ...key,
     last: restoreNumbers(key.last) as number,
@@ -144,6 +144,12 @@ export function columns(project: string, signal?: AbortSignal): Promise<Columns>
   return get<Columns>(`/columns${query({ project })}`, signal);
 }
 
+/** Values of a config or summary entry that begin as given. */
+export async function values(project: string, key: string, prefix: string, signal?: AbortSignal): Promise<Value[]> {
+  const answer = await get<{ values: Value[] }>(`/values${query({ project, key, prefix, limit: 12 })}`, signal);
+  return answer.values.map(restoreNumbers);
+}
+
 export async function groups(project: string, filter: string, by: string[], columns: string[], signal?: AbortSignal): Promise<RunGroup[]> {
   const path = `/groups${query({ project, filter, by: by.join(','), columns: columns.join(',') })}`;
   const answer = await get<{ groups: RunGroup[] }>(path, signal);
@@ -154,7 +160,7 @@ export function act(action: RunAction, ids: string[], tags: string[] = []): Prom
   return send('POST', '/runs/actions', { action, runs: ids, tags });
 }
 
-export function patchRun(id: string, patch: RunPatch): Promise<RunRow> {
+export function patchRun(id: string, patch: RunPatch): Promise<unknown> {
   return send('PATCH', `/runs/${name(id)}`, patch);
 }
 
@@ -179,10 +185,6 @@ export function fileAddress(id: string, path: string, inline = false): string {
 export async function fileText(id: string, path: string, signal?: AbortSignal): Promise<string> {
   const response = await request('GET', fileAddress(id, path, true).slice(ROOT.length), undefined, signal);
   return response.text();
-}
-
-export function historyAddress(id: string, keys: string[]): string {
-  return `${ROOT}/runs/${name(id)}/history${query({ key: keys, format: 'csv' })}`;
 }
 
 export async function alerts(id: string, signal?: AbortSignal): Promise<Alert[]> {
@@ -211,17 +213,13 @@ export function panel(spec: PanelSpec, signal?: AbortSignal): Promise<PanelData>
   }, signal);
 }
 
-export async function importance(project: string, filter: string, target: string, signal?: AbortSignal): Promise<Importance['parameters']> {
-  return (await get<Importance>(`/importance${query({ project, filter, target })}`, signal)).parameters;
-}
-
 // Saved views
 
 export async function views(project: string, signal?: AbortSignal): Promise<View[]> {
   return (await get<{ views: View[] }>(`/views${query({ project })}`, signal)).views;
 }
 
-export function saveView(id: string, project: string, viewName: string, content: object): Promise<View> {
+export function saveView(id: string, project: string, viewName: string, content: object): Promise<unknown> {
   return send('PUT', `/views/${name(id)}`, { project, name: viewName, content });
 }
 

@@ -30,16 +30,17 @@ export interface RunRow {
   project: string;
   name: string;
   state: RunState;
-  group: string | null;
-  job_type: string | null;
-  notes: string | null;
+  group: string;
+  job_type: string;
+  notes: string;
   tags: string[];
   created: number;
   updated: number;
   ended: number | null;
   exit_code: number | null;
-  error: string | null;
-  host: string | null;
+  /** The first line in a list, all of it in a run's own answer. */
+  error: string;
+  host: string;
   values: Record<string, Value>;
 }
 
@@ -55,25 +56,24 @@ export interface EntryColumn {
   kinds: string[];
   min: number | null;
   max: number | null;
-  distinct: number | null;
-  examples: Value[];
 }
 
 export interface MetricColumn {
   key: string;
   runs: number;
-  hidden: boolean;
-  step_metric: string | null;
-  goal: string | null;
+}
+
+export interface Count {
+  value: string;
+  count: number;
 }
 
 export interface Columns {
   config: EntryColumn[];
   summary: EntryColumn[];
   metrics: MetricColumn[];
-  tags: { tag: string; count: number }[];
-  groups: string[];
-  states: string[];
+  tags: Count[];
+  groups: Count[];
 }
 
 export interface Aggregate {
@@ -96,9 +96,9 @@ export type RunAction = 'stop' | 'delete' | 'restore' | 'tag' | 'untag' | 'move'
 export interface Writer {
   id: string;
   role: string;
-  label: string | null;
-  host: string | null;
-  pid: number | null;
+  label: string;
+  host: string;
+  pid: number;
   state: string;
   started: number | null;
   ended: number | null;
@@ -149,12 +149,12 @@ export interface ConsolePage {
 export interface RunFile {
   path: string;
   kind: string;
-  key: string | null;
+  key: string;
   size: number;
-  digest: string | null;
-  time: number | null;
+  digest: string;
+  time: number;
   step: number | null;
-  metadata: Record<string, Value> | null;
+  metadata: Record<string, Value>;
 }
 
 export interface Alert {
@@ -167,10 +167,6 @@ export interface Alert {
 export interface SearchResult {
   projects: string[];
   runs: { id: string; name: string; project: string; state: RunState; created: number }[];
-}
-
-export interface Importance {
-  parameters: { key: string; importance: number; correlation: number | null; count: number }[];
 }
 
 export interface View {
@@ -213,10 +209,10 @@ export interface PanelSeriesHeader {
 }
 
 export interface PanelHeader {
-  x: { kind: string; unit: string; lo: number | null; hi: number | null; count: number };
+  /** Which array holds the place of every bucket, and how wide a bucket is: 0 where the points stand for themselves. */
+  x: { array: number; width: number };
   series: PanelSeriesHeader[];
-  /** Where the shared arrays stand: `x` holds the place of every bucket. */
-  arrays: { x: number } | number;
+  arrays: number;
   length: number;
   version: number;
 }

@@ -13,9 +13,9 @@ function encode(header: object, arrays: number[][]): ArrayBuffer {
 }
 
 const HEADER = {
-  x: { kind: 'step', unit: '', lo: 0, hi: 2, count: 3 },
+  x: { array: 0, width: 1 },
   series: [{ run: 'a1', key: 'loss', name: 'calm-1', group: null, runs: 1, points: 9, arrays: { mean: 1, min: 2, max: 3 } }],
-  arrays: { x: 0 },
+  arrays: 4,
   length: 3,
   version: 17,
 };

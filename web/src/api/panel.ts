@@ -15,7 +15,6 @@ export interface PanelSeries {
 
 export interface PanelData {
   x: Float64Array;
-  unit: string;
   version: number;
   series: PanelSeries[];
 }
@@ -36,10 +35,8 @@ export function decodePanel(buffer: ArrayBuffer): PanelData {
     if (offset + header.length * 8 > buffer.byteLength) throw new Error('The server sent a panel that ends too early.');
     return new Float64Array(buffer, offset, header.length);
   };
-  const xIndex = typeof header.arrays === 'number' ? 0 : header.arrays.x;
   return {
-    x: array(xIndex) ?? new Float64Array(),
-    unit: header.x.unit,
+    x: array(header.x.array) ?? new Float64Array(),
     version: header.version,
     series: header.series.map((series) => ({
       run: series.run,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { groupName, legend, legendColumns } from './legend';
 
-const RUN = { id: 'a1', name: 'calm-1', group: null, job_type: null, state: 'finished' as const, tags: ['a', 'b'], host: 'h', values: { 'config.lr': 0.1 } };
+const RUN = { id: 'a1', name: 'calm-1', group: '', job_type: '', state: 'finished' as const, tags: ['a', 'b'], host: 'h', values: { 'config.lr': 0.1 } };
 
 test('a template is filled from the run, its config and the metric', () => {
   expect(legend('{name} {key} lr={config.lr} [{tags}]', RUN, 'loss')).toBe('calm-1 loss lr=0.1 [a, b]');

@@ -5,7 +5,6 @@ import { csvCell, draw, drawingCsv, valueNear } from './lines';
 
 const DATA: PanelData = {
   x: Float64Array.of(0, 1, 2),
-  unit: '',
   version: 1,
   series: [
     { run: 'a', key: 'loss', name: 'one', group: null, runs: 1, points: 9, mean: Float64Array.of(3, Number.NaN, -1), low: Float64Array.of(2, Number.NaN, -2), high: Float64Array.of(4, Number.NaN, 0) },

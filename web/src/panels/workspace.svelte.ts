@@ -41,7 +41,7 @@ export class Workspace {
 
   readonly shownColumns = $derived(this.look.columns.length > 0 ? this.look.columns : usualColumns(this.columns));
   readonly grouped = $derived(this.look.group.length > 0);
-  readonly metricKeys = $derived((this.columns?.metrics ?? []).filter((metric) => !metric.hidden).map((metric) => metric.key));
+  readonly metricKeys = $derived((this.columns?.metrics ?? []).map((metric) => metric.key));
 
   readonly charted = $derived.by(() => {
     const hidden = new Set(this.look.hidden);

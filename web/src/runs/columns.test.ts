@@ -3,8 +3,8 @@ import type { RunRow } from '../api/contract';
 import { both, groupFilter, moved, nextOrder, runsCsv, sortOf, valueOf } from './columns';
 
 const ROW: RunRow = {
-  id: 'a1', project: 'p', name: 'calm, river', state: 'finished', group: null, job_type: null, notes: '', tags: ['x', 'y'], created: 100, updated: 150,
-  ended: 160, exit_code: 0, error: null, host: 'h', values: { 'config.lr': 0.1, 'summary.loss': Number.NaN },
+  id: 'a1', project: 'p', name: 'calm, river', state: 'finished', group: '', job_type: '', notes: '', tags: ['x', 'y'], created: 100, updated: 150,
+  ended: 160, exit_code: 0, error: '', host: 'h', values: { 'config.lr': 0.1, 'summary.loss': Number.NaN },
 };
 
 describe('a click on a column', () => {

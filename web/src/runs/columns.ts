@@ -40,7 +40,7 @@ export function usualColumns(columns: Columns | null): string[] {
   const own = ['state', 'created', 'duration', 'tags'];
   if (columns === null) return own;
   const summary = columns.summary.filter(({ kinds }) => kinds.some((kind) => kind === 'float' || kind === 'int'));
-  const config = columns.config.filter(({ distinct, kinds }) => distinct !== 1 && !kinds.includes('json'));
+  const config = columns.config.filter(({ min, max, kinds }) => (min === null || min !== max) && !kinds.includes('json'));
   return [
     ...own,
     ...summary.slice(0, MOST_OF_A_KIND).map(({ key }) => `summary.${key}`),

@@ -1,17 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import type { Columns } from '../api/contract';
-import { complete, entryName } from './completion';
+import { complete, entryName, withValues } from './completion';
 
 const COLUMNS: Columns = {
   config: [
-    { key: 'lr', count: 12, kinds: ['float'], min: 0.001, max: 0.1, distinct: 3, examples: [0.1, 0.01] },
-    { key: 'optimizer', count: 12, kinds: ['str'], min: null, max: null, distinct: 2, examples: ['adam', 'sgd'] },
+    { key: 'lr', count: 12, kinds: ['float'], min: 0.001, max: 0.1 },
+    { key: 'optimizer', count: 12, kinds: ['str'], min: null, max: null },
   ],
-  summary: [{ key: 'val/loss', count: 10, kinds: ['float'], min: 0, max: 3, distinct: 10, examples: [0.5] }],
+  summary: [{ key: 'val/loss', count: 10, kinds: ['float'], min: 0, max: 3 }],
   metrics: [],
-  tags: [{ tag: 'baseline', count: 3 }],
-  groups: ['sweep-1'],
-  states: ['running', 'failed'],
+  tags: [{ value: 'baseline', count: 3 }],
+  groups: [{ value: 'sweep-1', count: 2 }],
 };
 
 function texts(source: string): string[] {
@@ -31,9 +30,18 @@ describe('a filter is completed', () => {
   });
 
   test('with the values there are', () => {
-    expect(texts('config.optimizer = ')).toEqual(['"adam"', '"sgd"']);
-    expect(texts('state = "f')).toEqual(['"failed"']);
+    expect(texts('group = ')).toEqual(['"sweep-1"']);
+    expect(texts('config.lr < ')).toEqual(['0.001', '0.1']);
+    expect(texts('state = "fa')).toEqual(['"failed"']);
     expect(texts('tags has ')).toEqual(['"baseline"']);
+  });
+
+  test('with the values of an entry, for which it says what to ask the server', () => {
+    const source = 'config.optimizer = "a';
+    const found = complete(source, source.length, COLUMNS);
+
+    expect(found.wanted).toEqual({ key: 'config.optimizer', prefix: 'a' });
+    expect(withValues(found, ['adam', 'adamw']).list.map(({ text }) => text)).toEqual(['"adam"', '"adamw"']);
   });
 
   test('with the next condition after a whole one', () => {

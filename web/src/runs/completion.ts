@@ -1,4 +1,4 @@
-import type { Columns } from '../api/contract';
+import type { Columns, Count, Value } from '../api/contract';
 
 export interface Completion {
   text: string;
@@ -11,6 +11,8 @@ export interface Completions {
   from: number;
   to: number;
   list: Completion[];
+  /** The entry whose values may stand here, and how the value begins: the server knows them. */
+  wanted: { key: string; prefix: string } | null;
 }
 
 const FIELDS: Record<string, string> = {
@@ -19,6 +21,7 @@ const FIELDS: Record<string, string> = {
 };
 const ORDERS = ['=', '!=', '<', '<=', '>', '>='];
 const TEXT_ORDERS = ['=', '!=', 'like', 'matches', 'in', 'not in'];
+const STATES = ['running', 'finished', 'failed', 'crashed', 'killed'];
 const MOST = 12;
 const BARE = /^[\w/:@%+$#*-]+(\.[\w/:@%+$#*-]+)*$/;
 
@@ -44,7 +47,8 @@ export function complete(source: string, caret: number, columns: Columns | null)
     : expected === 'order' ? orders(target, columns)
     : expected === 'value' ? values(target, columns)
     : [{ text: 'and', note: 'both' }, { text: 'or', note: 'either' }];
-  return { from, to: caret, list: ranked(list, partial) };
+  const wanted = expected === 'value' && columnOf(target, columns) !== undefined ? { key: plainName(target), prefix: partial.replace(/^"/, '') } : null;
+  return { from, to: caret, list: ranked(list, partial), wanted };
 }
 
 /** What comes after some tokens, and the target whose condition is being written. */
@@ -91,14 +95,29 @@ function orders(target: string, columns: Columns | null): Completion[] {
 
 function values(target: string, columns: Columns | null): Completion[] {
   if (columns === null) return [];
-  const texts = (list: readonly string[], note = ''): Completion[] => list.map((text) => ({ text: quoted(text), note }));
-  if (target === 'state') return texts(columns.states.length ? columns.states : ['running', 'finished', 'failed', 'crashed', 'killed']);
-  if (target === 'tags') return columns.tags.map(({ tag, count }) => ({ text: quoted(tag), note: `${count} runs` }));
-  if (target === 'group') return texts(columns.groups);
+  if (target === 'state') return STATES.map((text) => ({ text: quoted(text), note: '' }));
+  if (target === 'tags') return counted(columns.tags);
+  if (target === 'group') return counted(columns.groups);
   const column = columnOf(target, columns);
-  if (column === undefined) return [];
-  const note = column.min !== null && column.max !== null ? `${column.min} to ${column.max}` : '';
-  return column.examples.map((value) => ({ text: typeof value === 'string' ? quoted(value) : JSON.stringify(value), note }));
+  // The ends of the range at once, the values themselves when the server has told them.
+  const ends = [column?.min, column?.max].filter((end): end is number => typeof end === 'number');
+  return [...new Set(ends)].map((end, index) => ({ text: String(end), note: index === 0 ? 'the least' : 'the greatest' }));
+}
+
+function counted(list: readonly Count[]): Completion[] {
+  return list.map(({ value, count }) => ({ text: quoted(value), note: `${count} ${count === 1 ? 'run' : 'runs'}` }));
+}
+
+/** The completions with the values of the entry among them. */
+export function withValues(completions: Completions, values: readonly Value[]): Completions {
+  const known = values.map((value) => ({ text: typeof value === 'string' ? quoted(value) : JSON.stringify(value), note: '' }));
+  return { ...completions, list: [...known, ...completions.list.filter(({ text }) => !known.some((other) => other.text === text))].slice(0, MOST) };
+}
+
+function plainName(target: string): string {
+  const [table, ...rest] = target.split('.');
+  const key = rest.join('.');
+  return `${table}.${key.startsWith('"') ? (JSON.parse(key) as string) : key}`;
 }
 
 function columnOf(target: string, columns: Columns | null) {
