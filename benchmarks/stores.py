@@ -107,10 +107,13 @@ def fill_runs(database: object, count: int) -> None:
 
     assert isinstance(database, SQLiteDatabase)
     random = np.random.default_rng(1)
+    columns = (
+        "run, id, project, name, run_group, job_type, notes, state, created, updated, ended, exit_code, error, metadata"
+    )
     with database.atomic():
         for number in range(1, count + 1):
             database.execute(
-                "insert into runs values (?, ?, 'bench', ?, '', '', '', ?, ?, ?, ?, 0, '', '{}')",
+                f"insert into runs ({columns}) values (?, ?, 'bench', ?, '', '', '', ?, ?, ?, ?, 0, '', '{{}}')",
                 (
                     number,
                     f"run{number}",

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.faults.conftest import Script
 from tests.faults.proxies import proxy
 from tests.servers import Process, process, serving, until
-from trackkit.backend.store import runs, series
+from trackkit.backend.store import runs, series, writers
 from trackkit.backend.store.sqlite import SQLiteDatabase
 from trackkit.core.blobs import Blobs
 
@@ -173,7 +173,7 @@ def test_a_run_is_stopped_from_the_dashboard(script: Script, tmp_path: Path) -> 
             with contextlib.closing(SQLiteDatabase(store / "trackkit.db")) as db, db.atomic():
                 number = runs.find(db, "r")
                 assert number is not None
-                runs.ask_to_stop(db, number)
+                writers.ask_to_stop(db, number)
 
             out, err = training.communicate(timeout=30)
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.store.conftest import EPOCH
-from trackkit.backend.store import changes, runs
+from trackkit.backend.store import changes, runs, writers
 from trackkit.backend.store.filters import FilterError, parse
 from trackkit.backend.store.schema import MIGRATIONS
 
@@ -179,8 +179,8 @@ def test_a_change_moves_the_version_of_its_run_alone(db, fill):
 def test_only_a_running_run_can_be_asked_to_stop(db, fill):
     running, finished = fill.run(state="running"), fill.run(state="finished")
 
-    runs.ask_to_stop(db, running)
-    runs.ask_to_stop(db, finished)
+    writers.ask_to_stop(db, running)
+    writers.ask_to_stop(db, finished)
 
-    assert runs.is_asked_to_stop(db, running)
-    assert not runs.is_asked_to_stop(db, finished)
+    assert writers.is_asked_to_stop(db, running)
+    assert not writers.is_asked_to_stop(db, finished)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from trackkit.backend.store import entries, runs, writers
+from trackkit.backend.store import entries, series, writers
 from trackkit.backend.store.columns import is_record
 from trackkit.backend.store.database import Busy
 from trackkit.backend.store.ingest import Ingest
@@ -70,7 +70,7 @@ class SQLiteSink:
             return
         self._asked = time.monotonic()
         number = writers.find(self._db, self._run)
-        self.stop_requested = number is not None and runs.is_asked_to_stop(self._db, number)
+        self.stop_requested = number is not None and writers.is_asked_to_stop(self._db, number)
 
     def abandon(self, when: float | None = None) -> bool:
         """Mark the writer crashed, if it is dead and left no Finish record; see `Ingest.abandon`."""
@@ -126,7 +126,7 @@ def _known(db: SQLiteDatabase, number: int) -> Known:
     columns = "project, name, run_group, job_type, notes, state"
     project, name, group, job_type, notes, state = db.query(f"select {columns} from runs where run = ?", [number])[0]
     tags = [tag for (tag,) in db.query("select tag from tags where run = ? order by tag", [number])]
-    last = runs.last_step(db, number)
+    last = series.last_step(db, number)
     values = {}
     for table in ("config", "summary"):
         rows = db.query(f"select key, type, number, text from {table} where run = ? order by key", [number])

@@ -169,12 +169,6 @@ def accounting(db: Database, run: int) -> dict[str, dict[str, float]]:
     return {writer: msgspec.json.decode(text) for writer, text in db.query(sql, [run])}
 
 
-def last_step(db: Database, run: int) -> int | None:
-    """The greatest step of the run's metrics; None if it has none."""
-    found: int | None = db.query("select max(max_step) from series where run = ? and kind = 'metric'", [run])[0][0]
-    return found
-
-
 def describe(db: Database, run: int, changes: Mapping[str, str]) -> None:
     """Change the run's `name`, `notes`, `group` or `job_type`."""
     _touch(db, run)
@@ -242,19 +236,6 @@ def expired(db: Database, now: float) -> list[int]:
     """The runs that have been in the trash for so long that they may go for good."""
     before = round((now - TRASH_SECONDS) * 1e6)
     return [run for (run,) in db.query(f"select run from runs where {_TRASHED} and deleted < ?", [before])]
-
-
-def ask_to_stop(db: Database, run: int) -> None:
-    """Ask the run's processes to stop; they learn of it with their next delivery. A run that ended is left alone."""
-    now = time.time_ns() // 1000
-    db.execute("update runs set stop = ? where run = ? and state = 'running'", [now, run])
-    changes.touch(db, run)
-
-
-def is_asked_to_stop(db: Database, run: int) -> bool:
-    """Whether somebody asked the run's processes to stop, and they have not ended since."""
-    found = db.query("select stop from runs where run = ? and state = 'running'", [run])
-    return bool(found) and found[0][0] is not None
 
 
 def delete(db: Database, run: int) -> None:

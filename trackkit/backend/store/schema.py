@@ -96,7 +96,7 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
             """create table blocks (
                 run {integer} not null, series {integer} not null, seq {integer} not null, stats {blob} not null,
                 primary key (run, series, seq)
-            ){clustered}""",
+            ){strict}""",
             """create table tokens (
                 id {text} primary key, digest {text} not null unique, name {text} not null, scope {text} not null,
                 projects {text}, created {integer} not null, used {integer}, expires {integer}

@@ -93,6 +93,12 @@ def overview(db: Database, run: int, kind: str = "metric") -> list[Overview]:
     return list(found.values())
 
 
+def last_step(db: Database, run: int) -> int | None:
+    """The greatest step of the run's metrics; None if it has none."""
+    found: int | None = db.query("select max(max_step) from series where run = ? and kind = 'metric'", [run])[0][0]
+    return found
+
+
 def points(db: Database, run: int, key: str, kind: str = "metric") -> Points:
     """Every point of one key, of all writers, in time order; points of the same time as they were logged."""
     return between(db, run, [key], kind).get(key, NOTHING)

@@ -158,6 +158,19 @@ def revive(db: Database, run: int, writer: str) -> None:
     settle(db, run)
 
 
+def ask_to_stop(db: Database, run: int) -> None:
+    """Ask the run's processes to stop; they learn of it with their next delivery. A run that ended is left alone."""
+    now = time.time_ns() // 1000
+    db.execute("update runs set stop = ? where run = ? and state = 'running'", [now, run])
+    changes.touch(db, run)
+
+
+def is_asked_to_stop(db: Database, run: int) -> bool:
+    """Whether somebody asked the run's processes to stop, and they have not ended since."""
+    found = db.query("select stop from runs where run = ? and state = 'running'", [run])
+    return bool(found) and found[0][0] is not None
+
+
 def settle(db: Database, run: int) -> None:
     """Set the run's state from those of its writers.
 

@@ -14,7 +14,7 @@ from trackkit.backend.server.api.access import project_of
 from trackkit.backend.server.api.values import plain
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, json_response, read_at_most
-from trackkit.backend.store import entries, runs, writers
+from trackkit.backend.store import entries, runs, series, writers
 from trackkit.backend.store.database import Busy
 from trackkit.core import names, records, wire
 from trackkit.core.sink import OffsetConflict, SinkRefused
@@ -160,7 +160,7 @@ def _position(call: Call, run: str, writer: str, position: int) -> Position:
     call.services.presence.note(run, writer)
     with call.services.storage.reading() as db:
         number = runs.find(db, run)
-        stop = number is not None and runs.is_asked_to_stop(db, number)
+        stop = number is not None and writers.is_asked_to_stop(db, number)
     return Position(position=position, stop=stop, check=f"{run}/{writer}/{position}/{int(stop)}")
 
 
@@ -177,7 +177,7 @@ def known(call: Call) -> KnownRun:
         if number is None or not call.identity.may_see(project_of(db, number)):
             raise not_found(f"run {run!r}")
         row = runs.load(db, [number])[0]
-        last = runs.last_step(db, number)
+        last = series.last_step(db, number)
     return KnownRun(
         project=row.project,
         name=row.name,

@@ -152,7 +152,7 @@ def _detail(db: Database, number: int) -> RunDetail:
         config=plain(entries.unflatten(row.config)),
         summary=plain(row.summary),
         metadata=msgspec.json.decode(row.metadata),
-        stop_requested=runs.is_asked_to_stop(db, number),
+        stop_requested=writers.is_asked_to_stop(db, number),
         writers=[_writer(one) for one in writers.all_writers(db, number)],
         metrics=[_rule(definition) for definition in definitions.load_definitions(db, number)],
         keys=Keys(_series(db, number, "metric"), _series(db, number, "system"), series.keys(db, number, "text")),

@@ -12,7 +12,7 @@ from trackkit.backend.server.api.access import check_project, visible
 from trackkit.backend.server.api.values import maybe_seconds, plain, seconds
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, Query
-from trackkit.backend.store import changes, runs
+from trackkit.backend.store import changes, runs, writers
 from trackkit.backend.store.database import Database
 from trackkit.backend.store.filters import Entry, FilterError
 from trackkit.backend.store.filters.nodes import Target
@@ -233,7 +233,7 @@ def _do(db: Database, action: Action, rows: list[RunRow]) -> None:
             runs.restore(db, numbers)
         case "stop":
             for number in numbers:
-                runs.ask_to_stop(db, number)
+                writers.ask_to_stop(db, number)
         case "tag":
             for row in rows:
                 runs.set_tags(db, row.run, [*row.tags, *action.tags])
