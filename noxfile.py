@@ -88,7 +88,8 @@ def web(session: nox.Session) -> None:
 def postgres(session: nox.Session) -> None:
     """The store on PostgreSQL, which has to be on the machine; unlike elsewhere, nothing is skipped without it."""
     install(session, "test", extras="postgres,server")
-    session.run("python", "-m", "pytest", "-m", "postgres", *session.posargs, env={"TRACKKIT_POSTGRES": "required"})
+    env = {"TRACKKIT_POSTGRES": "required"}
+    session.run("python", "-m", "pytest", *SLOW_TESTS, "-m", "postgres", *session.posargs, env=env)
 
 
 @nox.session
