@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { groupName, legend, legendColumns } from './legend';
+import { groupName, legend, legendColumns, shortGroupName } from './legend';
 
 const RUN = { id: 'a1', name: 'calm-1', group: '', job_type: '', state: 'finished' as const, tags: ['a', 'b'], host: 'h', values: { 'config.lr': 0.1 } };
 
@@ -17,4 +17,9 @@ test('a template names the columns it needs', () => {
 
 test('a group is named by the values its runs share', () => {
   expect(groupName({ 'config.optimizer': 'adam', 'config.lr': null })).toBe('optimizer=adam lr=none');
+});
+
+test('a group by one key goes by its value where space is short', () => {
+  expect(shortGroupName({ 'config.optimizer': 'adam' })).toBe('adam');
+  expect(shortGroupName({ 'config.optimizer': 'adam', 'config.lr': 0.1 })).toBe('optimizer=adam lr=0.1');
 });

@@ -24,6 +24,12 @@ export function legendColumns(template: string): string[] {
   return [...template.matchAll(/\{\s*((?:config|summary)\.[^{}]+?)\s*\}/g)].map((match) => match[1]!);
 }
 
+/** What a group is called where space is short: its value alone, where the runs are grouped by one key. */
+export function shortGroupName(values: Record<string, Value>): string {
+  const all = Object.values(values);
+  return all.length === 1 ? formatValue(all[0]) || 'none' : groupName(values);
+}
+
 /** What a group of runs is called: the values they have in common. */
 export function groupName(values: Record<string, Value>): string {
   return Object.entries(values)

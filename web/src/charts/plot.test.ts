@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 
 vi.mock('../app/theme.svelte', () => ({ token: () => '' }));
-const { filledStretches, formatX, yRangeOf } = await import('./plot');
+const { filledStretches, formatX, teller, yRangeOf } = await import('./plot');
 const { DEFAULT_SETTINGS } = await import('../panels/layout');
 
 const line = (values: (number | null)[], extra = {}) => ({ id: 'a', key: 'loss', color: '#000000', label: 'a', dash: [], values, raw: null, low: null, high: null, ...extra });
@@ -27,4 +27,10 @@ test('a place on the x axis is told in its own unit', () => {
   expect(formatX(90, { x: 'relative' })).toBe('1m 30s');
   expect(formatX(1200, { x: 'step' })).toBe('Step 1,200');
   expect(formatX(3, { x: 'epoch' })).toBe('epoch 3');
+});
+
+test('a reading in bytes is told in bytes', () => {
+  expect(teller('memory.used_bytes')(3 * 1024 ** 3)).toBe('3.0 GiB');
+  expect(teller('disk.read_bytes_per_second')(2048)).toBe('2.0 KiB/s');
+  expect(teller('loss')(0.25)).toBe('0.25');
 });

@@ -3,7 +3,7 @@
 import type uPlot from 'uplot';
 import { token } from '../app/theme.svelte';
 import type { ChartSettings } from '../panels/layout';
-import { formatDuration, formatNumber } from '../text/format';
+import { formatBytes, formatDuration, formatNumber } from '../text/format';
 import type { Drawing } from './lines';
 import { fade } from './palette';
 import { extent, extentWithoutOutliers, padded } from './ranges';
@@ -21,6 +21,8 @@ interface Handlers {
 }
 
 const FEW_POINTS = 40;
+/** Round lengths of time, in seconds. */
+const TIME_STEPS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 172_800, 604_800];
 
 /** uPlot's columns: x, then for each line its raw values (or nothing) and its values. */
 export function chartData({ x, lines }: Drawing): uPlot.AlignedData {
@@ -33,10 +35,11 @@ export function chartOptions(shape: () => ChartShape, width: number, height: num
   const ink = token('--ink-faint');
   const grid = { stroke: token('--grid'), width: 1 };
   const font = `11px ${token('--font')}`;
+  const tell = teller(drawing.lines[0]?.key ?? '');
   return {
     width,
     height,
-    padding: [8, 10, 0, 0],
+    padding: [8, 18, 0, 0],
     legend: { show: false },
     focus: { alpha: 1 },
     cursor: {
@@ -55,8 +58,8 @@ export function chartOptions(shape: () => ChartShape, width: number, height: num
       y: { distr: settings.logY ? 3 : 1, range: () => yRangeOf(shape()) },
     },
     axes: [
-      { stroke: ink, grid, ticks: { show: false }, font, size: 26, gap: 4, ...(settings.x === 'time' ? {} : { values: (_, ticks) => ticks.map((tick) => xTick(tick, settings.x)) }) },
-      { stroke: ink, grid, ticks: { show: false }, font, size: axisWidth, gap: 4, values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : formatNumber(tick, 6))) },
+      { stroke: ink, grid, ticks: { show: false }, font, size: 26, gap: 4, ...(settings.x === 'relative' ? { incrs: TIME_STEPS } : {}), ...(settings.x === 'time' ? {} : { values: (_, ticks) => ticks.map((tick) => xTick(tick, settings.x)) }) },
+      { stroke: ink, grid, ticks: { show: false }, font, size: axisWidth, gap: 4, values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : tell(tick))) },
     ],
     series: [{}, ...drawing.lines.flatMap((line): uPlot.Series[] => [
       { stroke: line.color, width: 1, alpha: 0.28, spanGaps: true, points: { show: false } },
@@ -153,6 +156,13 @@ export function filledStretches(low: readonly (number | null)[], high: readonly 
     }
   }
   return out;
+}
+
+/** How values of a metric are told: readings whose name says that they are bytes, as such. */
+export function teller(key: string): (value: number) => string {
+  if (/bytes_per_second$/.test(key)) return (value) => `${formatBytes(value)}/s`;
+  if (/bytes$/.test(key)) return formatBytes;
+  return (value) => formatNumber(value, 6);
 }
 
 /** A place on the x axis in words. */

@@ -13,6 +13,10 @@ describe('panels', () => {
     expect(shape(arrange(KEYS, emptyLayout()))).toEqual({ Charts: ['lr'], train: ['train/loss', 'train/accuracy'], val: ['val/loss'] });
   });
 
+  test('of readings are in sections by what they are of', () => {
+    expect(shape(arrange(['cpu.percent', 'gpu.0.memory', 'cpu.0.percent'], emptyLayout(), '', 'system'))).toEqual({ cpu: ['cpu.percent', 'cpu.0.percent'], gpu: ['gpu.0.memory'] });
+  });
+
   test('are found by a regular expression, and by plain text while it is not one', () => {
     expect(shape(arrange(KEYS, emptyLayout(), '^(train|val)/loss$'))).toEqual({ train: ['train/loss'], val: ['val/loss'] });
     expect(shape(arrange(['a(b', 'c'], emptyLayout(), 'a(b'))).toEqual({ Charts: ['a(b'] });

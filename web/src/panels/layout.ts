@@ -66,10 +66,10 @@ export function emptyLayout(): Layout {
   return { panels: {}, added: [], removed: [], order: {}, closed: [], opened: [] };
 }
 
-/** The section a metric's panel goes into: what stands before its first slash. */
-export function sectionOf(key: string): string {
-  const slash = key.indexOf('/');
-  return slash > 0 ? key.slice(0, slash) : PLAIN_SECTION;
+/** The section a metric's panel goes into: what stands before its first slash, or a reading's first dot. */
+export function sectionOf(key: string, kind: 'metric' | 'system' = 'metric'): string {
+  const end = key.indexOf(kind === 'metric' ? '/' : '.');
+  return end > 0 ? key.slice(0, end) : PLAIN_SECTION;
 }
 
 /** The pattern of a search: a regular expression, or the text itself while it isn't one yet. */
@@ -84,7 +84,7 @@ export function pattern(search: string): RegExp {
 /** The sections of a page, in order, with the panels that the search leaves. */
 export function arrange(keys: readonly string[], layout: Layout, search = '', kind: 'metric' | 'system' = 'metric'): Section[] {
   const removed = new Set(layout.removed);
-  const automatic = keys.map((key): Panel => ({ id: `auto:${key}`, type: 'line', section: sectionOf(key), span: 1, height: HEIGHT, keys: [key], kind }));
+  const automatic = keys.map((key): Panel => ({ id: `auto:${key}`, type: 'line', section: sectionOf(key, kind), span: 1, height: HEIGHT, keys: [key], kind }));
   const panels = [...layout.added, ...automatic.filter((panel) => !removed.has(panel.id))].map((panel) => ({ ...panel, ...layout.panels[panel.id] }));
   const wanted = pattern(search);
   const sections = new Map<string, Panel[]>();

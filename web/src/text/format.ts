@@ -80,7 +80,8 @@ export function formatTime(time: number): string {
 
 /** A size in binary units; 3.4 MiB. */
 export function formatBytes(bytes: number): string {
-  if (bytes < 1024) return `${bytes} B`;
+  if (bytes < 0) return `−${formatBytes(-bytes)}`;
+  if (bytes < 1024) return `${Number(bytes.toPrecision(3))} B`;
   let size = bytes;
   for (const unit of ['KiB', 'MiB', 'GiB', 'TiB']) {
     size /= 1024;
