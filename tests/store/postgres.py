@@ -6,6 +6,8 @@ in the environment, as the session `postgres` of nox has it, they fail.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import glob
 import itertools
 import os
@@ -149,10 +151,18 @@ class Cluster:
         assert self._binaries is not None
         with open(self._folder / "log", "ab") as log:
             command = [str(self._binaries / program), *arguments]
-            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder, **self._as)
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self._folder, preexec_fn=_end_with_parent, **self._as
+            )
 
     def _log(self) -> str:
         return (self._folder / "log").read_text(errors="replace")[-2000:]
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process when the tests' own is killed."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
 
 
 def _other_user() -> dict[str, Any]:
