@@ -19,8 +19,8 @@ from tests.store.conftest import Filler
 from tests.store.journals import BEGAN, Writer
 from tests.store.postgres import Cluster, require
 from trackkit.backend.store import lines, runs, series, writers
-from trackkit.backend.store.database import Busy, PatternRefused, Row, SchemaTooNew, Unavailable
-from trackkit.backend.store.filters import parse
+from trackkit.backend.store.database import Busy, Row, SchemaTooNew, Unavailable
+from trackkit.backend.store.filters import FilterError, parse
 from trackkit.backend.store.ingest import Ingest
 from trackkit.backend.store.panels import Axis, Wanted, panel
 from trackkit.core import records
@@ -143,7 +143,7 @@ def test_a_regular_expression_finds_what_pythons_finds(db: PostgresDatabase, pat
 
 @pytest.mark.parametrize("pattern", ["(?>a)", "a*+", "(?i:a)b", "(?x) a", "(a)?(?(1)b|c)", "a{1,300}"])
 def test_what_postgresql_cannot_search_for_is_refused_by_name(db: PostgresDatabase, pattern: str) -> None:
-    with pytest.raises(PatternRefused, match="PostgreSQL can't search for"):
+    with pytest.raises(FilterError, match="PostgreSQL can't search for"):
         runs.numbers(db, parse({"name": {"$regex": pattern}}))
 
 

@@ -32,10 +32,6 @@ class Unavailable(Busy):
     """
 
 
-class PatternRefused(ValueError):
-    """A regular expression that the database can't search for; the message says why."""
-
-
 def check_known(applied: set[str], known: Iterable[str], database: str) -> None:
     """Refuse a database that has migrations which are not known.
 

@@ -11,7 +11,7 @@ import functools
 import re
 from typing import Final
 
-from trackkit.backend.store.database import PatternRefused
+from trackkit.backend.store.filters.nodes import FilterError
 
 _TOKEN: Final = re.compile(
     r"""
@@ -30,6 +30,10 @@ _TOKEN: Final = re.compile(
 )
 _ESCAPES: Final = {r"\b": r"\y", r"\B": r"\Y"}
 _SUPPORTED_FLAGS: Final = frozenset("imsu")
+
+
+class PatternRefused(FilterError):
+    """A regular expression that PostgreSQL can't search for; the message says why."""
 
 
 @functools.lru_cache(maxsize=256)

@@ -7,8 +7,8 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from trackkit.backend.store.database import Busy, PatternRefused, Row, Unavailable, check_known
-from trackkit.backend.store.patterns import to_postgres
+from trackkit.backend.store.database import Busy, Row, Unavailable, check_known
+from trackkit.backend.store.patterns import PatternRefused, to_postgres
 from trackkit.backend.store.schema import MIGRATIONS
 
 try:
