@@ -4,7 +4,7 @@ import { act, columns as askColumns, isAbort, patchRun, runs, sentence } from '.
 import type { Columns, RunAction, RunHint, RunPatch, RunRow } from '../api/contract';
 import { account } from '../app/session.svelte';
 import { toasts } from '../app/toasts.svelte';
-import { legendColumns } from '../charts/legend';
+import { legend, legendColumns } from '../charts/legend';
 import { ColorBox } from '../charts/palette';
 import { isEntry, usualColumns } from '../runs/columns';
 import { GroupList } from '../runs/groups.svelte';
@@ -36,6 +36,7 @@ export class Workspace {
   /** Rises when something has changed in what the charts show. */
   news = $state(0);
   private due: ReturnType<typeof setTimeout> | undefined;
+  private lastCharted: ChartRun[] = [];
   private extra = $state.raw<ReadonlyMap<string, RunRow>>(new Map());
   private readonly box: ColorBox;
 
@@ -56,7 +57,11 @@ export class Workspace {
       if (row !== undefined && !there.has(id)) rows.push(row);
     }
     this.box.give(rows.map((row) => row.id));
-    return rows.map((row): ChartRun => ({ id: row.id, name: row.name, color: this.colorOf(row.id), row }));
+    const charted = rows.map((row): ChartRun => ({ id: row.id, name: row.name, color: this.colorOf(row.id), row }));
+    // The same array while nothing a chart shows of them has changed: pages of the table come and go.
+    const same = charted.length === this.lastCharted.length && charted.every((run, index) => this.looksSame(run, this.lastCharted[index]!));
+    if (!same) this.lastCharted = charted;
+    return this.lastCharted;
   });
 
   readonly query = $derived.by((): ListQuery => ({
@@ -99,8 +104,15 @@ export class Workspace {
 
   // Which runs are charted, and how
 
+  private readonly chartedIds = $derived(new Set(this.charted.map((run) => run.id)));
+
   isCharted(id: string): boolean {
-    return this.charted.some((run) => run.id === id);
+    return this.chartedIds.has(id);
+  }
+
+  private looksSame(a: ChartRun, b: ChartRun): boolean {
+    const template = this.look.settings.legend;
+    return a.id === b.id && a.color === b.color && (a.row === b.row || legend(template, a.row, '') === legend(template, b.row, ''));
   }
 
   toggle(row: RunRow): void {
