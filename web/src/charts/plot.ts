@@ -43,7 +43,8 @@ export function chartOptions(shape: () => ChartShape, width: number, height: num
     legend: { show: false },
     focus: { alpha: 1 },
     cursor: {
-      sync: { key: `trackkit:${settings.x}` },
+      // Charts share where the pointer is, not what is dragged: a zoom is one chart's.
+      sync: { key: `trackkit:${settings.x}`, filters: { pub: isHover, sub: isHover } },
       drag: { x: true, y: false, setScale: false },
       points: { size: 7, width: 1.5 },
       bind: {
@@ -78,6 +79,10 @@ export function chartOptions(shape: () => ChartShape, width: number, height: num
       drawAxes: [(plot) => drawBands(plot, shape().drawing)],
     },
   };
+}
+
+function isHover(type: string): boolean {
+  return type === 'mousemove' || type === 'mouseleave';
 }
 
 function xRange(low: number | null, high: number | null, logarithmic: boolean): [number, number] {

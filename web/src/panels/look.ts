@@ -41,7 +41,7 @@ export function toAddress(look: Look): { search: string; hash: string } {
   const usual = defaultLook();
   const params = new URLSearchParams();
   for (const name of TEXTS) if (look[name] !== usual[name]) params.set(name, look[name]);
-  for (const name of LISTS) if (!same(look[name], usual[name])) params.set(name, look[name].map(encodeURIComponent).join(','));
+  for (const name of LISTS) if (!same(look[name], usual[name])) params.set(name, look[name].map(listed).join(','));
   const settings = Object.fromEntries(Object.entries(look.settings).filter(([name, value]) => value !== usual.settings[name as keyof ChartSettings]));
   const rest: Record<string, unknown> = {};
   if (Object.keys(settings).length > 0) rest.settings = settings;
@@ -71,6 +71,11 @@ export function complete(parts: Record<string, unknown>): Look {
     if (parts[name] !== undefined && sameKind(parts[name], usual[name])) Object.assign(whole, { [name]: parts[name] });
   }
   return { ...whole, settings: { ...usual.settings, ...whole.settings }, layout: { ...usual.layout, ...whole.layout } };
+}
+
+/** An item of a list in the address: commas part the items, and the address escapes the rest by itself. */
+function listed(item: string): string {
+  return item.replaceAll('%', '%25').replaceAll(',', '%2C');
 }
 
 function sameKind(value: unknown, model: unknown): boolean {
