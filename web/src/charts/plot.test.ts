@@ -30,7 +30,7 @@ test('a place on the x axis is told in its own unit', () => {
 });
 
 test('a reading in bytes is told in bytes', () => {
-  expect(teller('memory.used_bytes')(3 * 1024 ** 3)).toBe('3.0 GiB');
-  expect(teller('disk.read_bytes_per_second')(2048)).toBe('2.0 KiB/s');
+  expect(teller('memory.used_bytes')(3 * 1024 ** 3)).toBe('3 GiB');
+  expect(teller('disk.read_bytes_per_second')(2048)).toBe('2 KiB/s');
   expect(teller('loss')(0.25)).toBe('0.25');
 });

@@ -21,6 +21,9 @@ interface Handlers {
 }
 
 const FEW_POINTS = 40;
+const BYTE_DIGITS = 4;
+/** Round sizes: 1, 2, 5 and so on of every binary unit. */
+const BYTE_STEPS = [0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5, 10, 20, 50, 100, 200, 500].map((step) => step * 1024 ** power));
 /** Round lengths of time, in seconds. */
 const TIME_STEPS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 172_800, 604_800];
 
@@ -39,7 +42,7 @@ export function chartOptions(shape: () => ChartShape, width: number, height: num
   return {
     width,
     height,
-    padding: [8, 18, 0, 0],
+    padding: [8, 24, 0, 0],
     legend: { show: false },
     focus: { alpha: 1 },
     cursor: {
@@ -60,7 +63,7 @@ export function chartOptions(shape: () => ChartShape, width: number, height: num
     },
     axes: [
       { stroke: ink, grid, ticks: { show: false }, font, size: 26, gap: 4, ...(settings.x === 'relative' ? { incrs: TIME_STEPS } : {}), ...(settings.x === 'time' ? {} : { values: (_, ticks) => ticks.map((tick) => xTick(tick, settings.x)) }) },
-      { stroke: ink, grid, ticks: { show: false }, font, size: axisWidth, gap: 4, values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : tell(tick))) },
+      { stroke: ink, grid, ticks: { show: false }, font, size: axisWidth, gap: 4, ...(isBytes(drawing.lines[0]?.key ?? '') ? { incrs: BYTE_STEPS } : {}), values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : tell(tick))) },
     ],
     series: [{}, ...drawing.lines.flatMap((line): uPlot.Series[] => [
       { stroke: line.color, width: 1, alpha: 0.28, spanGaps: true, points: { show: false } },
@@ -163,10 +166,14 @@ export function filledStretches(low: readonly (number | null)[], high: readonly 
   return out;
 }
 
+function isBytes(key: string): boolean {
+  return /bytes(_per_second)?$/.test(key);
+}
+
 /** How values of a metric are told: readings whose name says that they are bytes, as such. */
 export function teller(key: string): (value: number) => string {
-  if (/bytes_per_second$/.test(key)) return (value) => `${formatBytes(value)}/s`;
-  if (/bytes$/.test(key)) return formatBytes;
+  if (/bytes_per_second$/.test(key)) return (value) => `${formatBytes(value, BYTE_DIGITS)}/s`;
+  if (/bytes$/.test(key)) return (value) => formatBytes(value, BYTE_DIGITS);
   return (value) => formatNumber(value, 6);
 }
 

@@ -78,13 +78,14 @@ export function formatTime(time: number): string {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
-/** A size in binary units; 3.4 MiB. */
-export function formatBytes(bytes: number): string {
-  if (bytes < 0) return `−${formatBytes(-bytes)}`;
+/** A size in binary units; 3.4 MiB. On an axis `digits` tell neighbours apart. */
+export function formatBytes(bytes: number, digits?: number): string {
+  if (bytes < 0) return `−${formatBytes(-bytes, digits)}`;
   if (bytes < 1024) return `${Number(bytes.toPrecision(3))} B`;
   let size = bytes;
   for (const unit of ['KiB', 'MiB', 'GiB', 'TiB']) {
     size /= 1024;
+    if (size < 1024 && digits !== undefined) return `${Number(size.toPrecision(digits))} ${unit}`;
     if (size < 1024) return `${size < 10 ? size.toFixed(1) : Math.round(size)} ${unit}`;
   }
   return `${Math.round(size)} TiB`;
