@@ -390,7 +390,8 @@ class Pump:
             return
         for lane in self.lanes:
             lane.settle()
-        acknowledged = min((lane.delivered for lane in self.lanes), default=0)
+        # What a lane of another thread delivered meanwhile is not settled; where settling failed, nothing is.
+        acknowledged = min([acknowledged, *(lane.delivered for lane in self.lanes)])
         self._before_release(acknowledged)
         self.note_offsets()
         self._journal.release(acknowledged)
