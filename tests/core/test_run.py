@@ -280,3 +280,44 @@ def test_the_cost_of_tracking_is_accounted_for(run: Run) -> None:
     assert live["journal_bytes"] > 500 * 8
     assert found["calls"] >= live["calls"]
     assert found["dropped"] == 0
+
+
+# Going back.
+
+
+def test_a_run_that_goes_back_shows_one_line_and_counts_on_from_there(run: Run) -> None:
+    run.define_metric("loss", summary="min,last")
+    for step in range(5):
+        run.log({"loss": 5.0 - step})
+    run.rewind(2)
+    assert run.step == 2
+    run.log({"loss": 30.0})
+
+    again = kept(run)
+    assert again.series("loss").value.tolist() == [5, 4, 30]
+    assert again.series("loss", superseded=True).value.tolist() == [5, 4, 3, 2, 1, 30]
+    assert again.history(format="numpy")["loss"].tolist() == [5, 4, 30]
+    assert dict(again.summary) == {"loss": 30.0, "loss.min": 4.0}
+
+
+def test_values_gathered_before_going_back_are_recorded_before(run: Run) -> None:
+    run.log({"loss": 1.0}, step=7, commit=False)
+    run.rewind(3)
+    run.log({"loss": 2.0})
+
+    assert kept(run).series("loss").value.tolist() == [2]
+    assert kept(run).series("loss", superseded=True).value.tolist() == [1, 2]
+
+
+BAD_STEPS: list[tuple[Any, type[Exception]]] = [
+    ("3", TypeError),
+    (1.5, TypeError),
+    (True, TypeError),
+    (2**63, ValueError),
+]
+
+
+@pytest.mark.parametrize(("step", "error"), BAD_STEPS)
+def test_a_step_to_go_back_to_must_be_a_whole_number_of_64_bits(run: Run, step: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="step"):
+        run.rewind(step)

@@ -150,6 +150,27 @@ def test_resume_auto_continues_what_did_not_finish_and_nothing_else(folder: Path
     assert kept.series("loss").value.tolist() == [2.0, 1.0]
 
 
+def test_resume_from_continues_after_a_step(finished: Path) -> None:
+    with start(resume_from="abc?_step=0") as run:
+        assert (run.resumed, run.step) == (True, 1)
+        run.log({"loss": 9.0})
+    assert trackkit.Api().run("digits/abc").series("loss").value.tolist()[1:] == [9.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"resume_from": "abc"}, "resume_from must look like 'RUN_ID\\?_step=100', not 'abc'"),
+        ({"resume_from": "abc?_step=1", "id": "abc"}, "leave out id and resume"),
+        ({"resume_from": "abc?_step=1", "resume": "allow"}, "leave out id and resume"),
+        ({"resume_from": "none?_step=1"}, "knows no run 'none'"),
+    ],
+)
+def test_resume_from_says_what_is_wrong(finished: Path, arguments: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        start(**arguments)
+
+
 def test_resume_as_wandb_takes_it_is_understood(folder: Path) -> None:
     with start(resume=True) as first:
         first.finish(exit_code=1)

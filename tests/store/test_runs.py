@@ -119,6 +119,7 @@ def test_a_deleted_run_leaves_no_row_and_others_whole(db, fill):
         db.insert_many("metrics", ["run", "name", "hidden", "position"], [(number, "loss", 0, 0)])
         alert = (number, "w", 0, EPOCH, "info", "t", "")
         db.insert_many("alerts", ["run", "writer", "seq", "time", "level", "title", "text"], [alert])
+        db.insert_many("rewinds", ["run", "writer", "seq", "time", "step"], [(number, "w", 0, EPOCH, 9)])
     before = rows_per_table(db, kept)
 
     runs.delete(db, gone)

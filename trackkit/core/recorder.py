@@ -136,6 +136,11 @@ class Recorder:
         if self.gathering:
             self.log({}, commit=True)
 
+    def rewind(self, step: int) -> None:
+        """Count from a step on; values gathered for another step are recorded first."""
+        self.commit()
+        self.steps = itertools.count(step)
+
     def now(self) -> float:
         """The time of day in seconds, from a clock that never goes back."""
         return time.monotonic() + self.offset

@@ -146,6 +146,16 @@ class Alert(Record, tag="alert"):
     text: str = ""
 
 
+class Rewind(Record, tag="rewind"):
+    """The run goes back to a step, as one resumed from a checkpoint does.
+
+    Points from that step on which are older than this record are superseded: kept, and left out by readers.
+    """
+
+    time: float
+    step: int
+
+
 class Finish(Record, tag="finish"):
     """The writer's last record."""
 
@@ -160,7 +170,19 @@ class Finish(Record, tag="finish"):
 
 
 AnyRecord: TypeAlias = (
-    Start | Points | Config | Summary | Define | Describe | System | Lines | Object | Provenance | Alert | Finish
+    Start
+    | Points
+    | Config
+    | Summary
+    | Define
+    | Describe
+    | System
+    | Lines
+    | Object
+    | Provenance
+    | Alert
+    | Rewind
+    | Finish
 )
 
 _encoder = msgspec.msgpack.Encoder()

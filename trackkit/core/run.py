@@ -21,7 +21,7 @@ from trackkit.core.recorder import Recorder
 from trackkit.core.settings import Settings
 from trackkit.core.sink import Known, module_of, page_of
 from trackkit.core.summary_view import RunSummary
-from trackkit.core.values import check_key
+from trackkit.core.values import check_key, check_step
 from trackkit.core.writer import MIB, JournalWriter, new_writer_id
 
 if TYPE_CHECKING:
@@ -260,6 +260,32 @@ class Run:
             raise FileNotFoundError(f"log_code() found no folder {str(folder)!r}")
         assert self._capture is not None
         return self._capture.log_code(folder, include, exclude)
+
+    def rewind(self, step: int) -> None:
+        """Go back to a step, as after loading a checkpoint: what was logged from it on is superseded.
+
+        The run goes on counting at `step`. History, charts and summary show one line, with what is logged from now
+        on in the place of what was; the old points stay in the store, and `series(key, superseded=True)` of
+        `trackkit.Api` has them. All processes' points count that were logged before this call.
+
+        Parameters
+        ----------
+        step
+            The first step that is superseded.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `step` is no whole number, or does not fit 64 bits.
+
+        Examples
+        --------
+        >>> run = trackkit.init(id=checkpoint["run"], resume="allow")  # doctest: +SKIP
+        >>> run.rewind(checkpoint["step"] + 1)  # doctest: +SKIP
+        """
+        step = check_step(step)
+        self._recorder.rewind(step)
+        self._record(records.Rewind(self._now(), step))
 
     @property
     def step(self) -> int:
@@ -569,6 +595,10 @@ class DisabledRun(Run):
         self.config = Config()
         self.summary = RunSummary(lambda offset: Frames(offset))
         self._started = time.time()
+
+    def rewind(self, step: int) -> None:
+        """Do nothing."""
+        check_step(step)
 
     def log(self, values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
         """Do nothing."""

@@ -18,7 +18,7 @@ from trackkit.core.names import is_project, is_run_id
 from trackkit.core.run import DisabledRun, Run, check_tags
 from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, Settings, load
 from trackkit.core.sink import Known, find_factory
-from trackkit.core.values import check_key
+from trackkit.core.values import check_key, check_step
 from trackkit.version import __version__
 
 Resume = Literal["never", "allow", "must", "auto"]
@@ -49,6 +49,7 @@ def init(
     dir: str | os.PathLike[str] | None = None,
     settings: Settings | Mapping[str, Any] | None = None,
     reinit: bool | str | None = None,
+    resume_from: str | None = None,
     **compatible: Any,
 ) -> Run:
     """Start a run, or join or resume one, and make it the current run.
@@ -82,6 +83,9 @@ def init(
     reinit
         What to do if a run is going on in this process: `return_previous` (the default) returns it,
         `finish_previous` (or True) finishes it first, `create_new` starts another beside it.
+    resume_from
+        `ID?_step=N` continues the run of that id after step N, which has to exist: what was logged at later steps
+        is superseded; see `Run.rewind`.
     **compatible
         Parameters of W&B's `init` that have no meaning here are accepted and ignored.
 
@@ -102,6 +106,7 @@ def init(
     for argument in compatible:
         if argument not in _IGNORED:
             raise TypeError(f"init() has no parameter {argument!r}")
+    id, resume, last_step = (id, resume, None) if resume_from is None else _resume_point(resume_from, id, resume)
     given = {
         "project": project, "name": name, "run_id": id, "notes": notes, "group": group, "job_type": job_type,
         "resume": _resume_word(resume), "mode": mode, "dir": None if dir is None else os.fspath(dir),
@@ -120,9 +125,21 @@ def init(
         run = _start(chosen, id_given=id is not None)
         global _current
         _current = run
+    if last_step is not None:
+        run.rewind(last_step + 1)
     run.config.update(entries)
     _announce(run)
     return run
+
+
+def _resume_point(given: str, id: str | None, resume: Resume | bool | None) -> tuple[str, Resume, int]:
+    """The run and the step that `resume_from` names."""
+    if id is not None or resume not in (None, "must"):
+        raise ValueError("resume_from names the run and means resume='must'; leave out id and resume")
+    found = re.fullmatch(r"([^?]+)\?_step=(-?\d+)", given)
+    if found is None:
+        raise ValueError(f"resume_from must look like 'RUN_ID?_step=100', not {given!r}")
+    return found[1], "must", check_step(int(found[2]))
 
 
 def _resume_word(resume: Resume | bool | None) -> str | None:

@@ -126,8 +126,14 @@ class Run:
         """The keys that were logged: of numbers, of the system's metrics, or of texts."""
         return series.keys(self._store.db, self._row.run, kind)
 
-    def series(self, key: str) -> Series:
+    def series(self, key: str, *, superseded: bool = False) -> Series:
         """Every point of a metric, of all writers, in time order.
+
+        Parameters
+        ----------
+        superseded
+            Whether points are among them that the run left behind when it went back to an earlier step; see
+            `Run.rewind` of a run being recorded.
 
         Raises
         ------
@@ -138,7 +144,7 @@ class Run:
         --------
         >>> step, time, value = run.series("loss")
         """
-        points = series.points(self._store.db, self._row.run, key)
+        points = series.points(self._store.db, self._row.run, key, superseded=superseded)
         if not len(points.steps):
             raise KeyError(self._no_such(key, "metric"))
         return of(points)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
 
 import msgspec
 
-from trackkit.backend.store import changes, seal, summaries, writers
+from trackkit.backend.store import changes, recount, rewinds, seal, series, summaries, writers
 from trackkit.backend.store.columns import Separated, separate
 from trackkit.backend.store.database import Database
-from trackkit.backend.store.seal import Series
+from trackkit.backend.store.seal import Plan, Series
 from trackkit.core import records
 from trackkit.core.records import AnyRecord
 from trackkit.core.sink import Batch, OffsetConflict, SinkRefused
@@ -46,12 +47,14 @@ class Ingest:
         self._run: int | None = None
         self._position: int | None = None
         self._series: dict[tuple[str, str], Series] = {}
+        self._rewinds = rewinds.NONE
 
     def position(self) -> int:
         """The offset up to which the store has the journal; 0 if it knows nothing of it."""
         self._run = writers.find(self.db, self.run_id)
-        self._position, self._series = 0, {}
+        self._position, self._series, self._rewinds = 0, {}, rewinds.NONE
         if self._run is not None:
+            self._rewinds = rewinds.load(self.db, self._run)
             self._position = writers.position(self.db, self._run, self.writer)
             self._series = seal.load(self.db, self._run, self.writer)
         return self._position
@@ -122,13 +125,31 @@ class Ingest:
             self._enter(run, position, found)
             redefined = self._apply(run, found)
             seal.write(self.db, run, self.writer, made)
-            metrics = {series.key: series for series in made.series if series.kind == "metric"}
+            metrics = {one.key: one for one in made.series if one.kind == "metric"}
+            back = self._rewinds
+            if stale := self._stale(found, made):
+                standing, gone = recount.recount(self.db, run, None if stale is True else stale)
+                back = rewinds.load(self.db, run)
+                made.series = list(seal.load(self.db, run, self.writer).values())
+                metrics = {one.key: one for one in made.series if one.kind == "metric" and one.key not in gone}
+                redefined |= standing
             summaries.write(self.db, run, self.writer, metrics, redefined, found.latest_texts())
             sql = "update writers set position = ? where run = ? and writer = ?"
             self.db.execute(sql, [batch.end, run, self.writer])
-        self._run, self._position = run, batch.end
-        self._series.update({(series.kind, series.key): series for series in made.series})
+        self._run, self._position, self._rewinds = run, batch.end, back
+        self._series.update({(one.kind, one.key): one for one in made.series})
         return batch.end
+
+    def _stale(self, found: Separated, made: Plan) -> bool | set[str]:
+        """Whether statistics have to be made anew, or of which metrics, as a rewind supersedes some of their points."""
+        if any(isinstance(record, records.Rewind) for _, record in found.others):
+            return True
+        if not self._rewinds:
+            return False
+        late = {one.key for one in found.columns if one.kind == "metric" and one.times.min() < self._rewinds.last}
+        # Of these there was nothing left, so that the first point is not known.
+        begun = {one.key for one in made.series if one.kind == "metric" and math.isnan(one.statistics.first)}
+        return late | begun
 
     def _enter(self, run: int, position: int, found: Separated) -> None:
         """Check, with others who write the run locked out, that the store is as it was when the batch was prepared."""
@@ -141,12 +162,13 @@ class Ingest:
         if stored not in (run, None):
             raise _Moved
         changes.touch(self.db, run)  # comes first: who changes a run's row has the run until the end
-        sql = "select position, state from writers where run = ? and writer = ?"
+        sql = """select position, state, (select count(*) from rewinds where run = writers.run) from writers
+                 where run = ? and writer = ?"""
         rows = self.db.query(sql, [run, self.writer])
         if not rows:
             raise SinkRefused(f"the run {self.run_id} was deleted from the store while it was being written")
-        found_position, state = rows[0]
-        if found_position != position:
+        found_position, state, count = rows[0]
+        if found_position != position or count != len(self._rewinds.times):
             raise _Moved
         if state == "crashed":
             writers.revive(self.db, run, self.writer)
@@ -192,6 +214,10 @@ class Ingest:
                 when = writers.microseconds(record.time)
                 row = (run, self.writer, seq, when, record.level, record.title, record.text)
                 self.db.insert_many("alerts", columns, [row])
+            case records.Rewind():
+                step = min(max(record.step, series.LOWEST), series.HIGHEST)
+                rewind = (run, self.writer, seq, writers.microseconds(record.time), step)
+                self.db.insert_many("rewinds", ["run", "writer", "seq", "time", "step"], [rewind])
             case records.Finish():
                 writers.finish(self.db, run, self.writer, record)
 

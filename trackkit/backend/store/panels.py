@@ -15,7 +15,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trackkit.backend.store import blocks, codec, series
+from trackkit.backend.store import blocks, codec, rewinds, series
 from trackkit.backend.store.blocks import BLOCK, Pieces
 from trackkit.backend.store.database import Database, Row
 
@@ -96,7 +96,8 @@ def panel(db: Database, wanted: Sequence[Wanted], axis: Axis, buckets: int, kind
         `metric` or `system`.
     """
     buckets = max(1, min(buckets, MOST_BUCKETS))
-    found = [_read(db, one, axis, buckets, kind) for one in wanted]
+    back = rewinds.load_many(db, [one.run for one in wanted]) if kind == "metric" else {}
+    found = [_read(db, one, axis, buckets, kind, whole=one.run not in back) for one in wanted]
     x, width, edges = _grid([pieces.x for pieces in found], axis, buckets)
     return Panel(x, width, [_line(pieces, x, edges) for pieces in found])
 
@@ -167,12 +168,16 @@ _BY_STEP = {"x": "step", "low": "min_step", "high": "max_step"}
 _BY_TIME = {"x": "time", "low": "first_time", "high": "last_time"}
 
 
-def _read(db: Database, wanted: Wanted, axis: Axis, buckets: int, kind: str) -> Pieces:
-    """A series within the shown part of the axis, as fine as the buckets need and in the order of the axis."""
+def _read(db: Database, wanted: Wanted, axis: Axis, buckets: int, kind: str, *, whole: bool) -> Pieces:
+    """A series within the shown part of the axis, as fine as the buckets need and in the order of the axis.
+
+    Of a run that went back to an earlier step, which is not `whole`, points are read, as a block may hold some
+    that are superseded.
+    """
     if axis.kind == "metric":
         found = _read_against_metric(db, wanted, axis, kind)
     else:
-        found = _read_pieces(db, wanted, axis, buckets, kind)
+        found = _read_pieces(db, wanted, axis, buckets, kind) if whole else _read_points(db, wanted, axis, kind)
         if axis.kind != "step":
             found = found._replace(x=(found.x - (wanted.began if axis.kind == "relative" else 0)) / 1e6)
     return _in_order(_within(found, axis))
@@ -197,6 +202,12 @@ def _read_pieces(db: Database, wanted: Wanted, axis: Axis, buckets: int, kind: s
         x, values = zip(*(row[6:8] for row in loose), strict=True)
         parts.append(blocks.of_points(np.array(x, np.float64), np.array(values, np.float64)))
     return blocks.concatenate(parts)
+
+
+def _read_points(db: Database, wanted: Wanted, axis: Axis, kind: str) -> Pieces:
+    bounds = _bounds(wanted, axis) if axis.kind == "step" else (series.LOWEST, series.HIGHEST)
+    found = series.between(db, wanted.run, [wanted.key], kind, *bounds).get(wanted.key, series.NOTHING)
+    return blocks.of_points(found.steps if axis.kind == "step" else found.times, found.values)
 
 
 def _of_chunks(rows: list[Row]) -> Pieces:

@@ -112,22 +112,38 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
             "create index views_project on views (project)",
         ],
     ),
+    (
+        "0005 rewinds",
+        [
+            """create table rewinds (
+                run {integer} not null, writer {text} not null, seq {integer} not null, time {integer} not null,
+                step {integer} not null, primary key (run, writer, seq)
+            ){clustered}""",
+        ],
+    ),
 ]
 
 SQLITE_VIEWS = [
-    """create view if not exists history as
+    "drop view if exists history",
+    """create view history as
         select runs.id as run, runs.project as project, series.key as key, points.step as step,
                points.time / 1e6 as time, points.value as value
         from runs cross join series using (run) cross join points using (run, series)
-        where series.kind = 'metric'
+        where series.kind = 'metric' and not exists (
+            select 1 from rewinds
+            where rewinds.run = runs.run and points.step >= rewinds.step and points.time < rewinds.time)
         union all
         select runs.id, runs.project, series.key, json_extract(point.value, '$[0]'),
                json_extract(point.value, '$[1]') / 1e6, json_extract(point.value, '$[2]')
         from runs cross join series using (run) cross join chunks using (run, series)
              cross join json_each(trackkit_chunk(chunks.steps, chunks.times, chunks.vals)) as point
-        where series.kind = 'metric'""",
+        where series.kind = 'metric' and not exists (
+            select 1 from rewinds
+            where rewinds.run = runs.run and json_extract(point.value, '$[0]') >= rewinds.step
+                  and json_extract(point.value, '$[1]') < rewinds.time)""",
 ]
-"""Views over both levels of a series; `trackkit_chunk` is registered by `trackkit.backend.store.plugin`.
+"""Views over both levels of a series, made anew by every migration; points that a rewind superseded are left out.
+`trackkit_chunk` is registered by `trackkit.backend.store.plugin`.
 
 `cross join` holds SQLite to the order from runs to series to points, the only good one: it would
 rather read every point of a run and look up the series of each.

@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trackkit.backend.store import codec
+from trackkit.backend.store import codec, rewinds
 from trackkit.backend.store.database import Database, Row
+from trackkit.backend.store.rewinds import Rewinds
 
 Steps = NDArray[np.int64]
 Times = NDArray[np.int64]
@@ -99,9 +100,12 @@ def last_step(db: Database, run: int) -> int | None:
     return found
 
 
-def points(db: Database, run: int, key: str, kind: str = "metric") -> Points:
-    """Every point of one key, of all writers, in time order; points of the same time as they were logged."""
-    return between(db, run, [key], kind).get(key, NOTHING)
+def points(db: Database, run: int, key: str, kind: str = "metric", *, superseded: bool = False) -> Points:
+    """Every point of one key, of all writers, in time order; points of the same time as they were logged.
+
+    Points that a rewind superseded are among them only if asked for.
+    """
+    return between(db, run, [key], kind, superseded=superseded).get(key, NOTHING)
 
 
 def between(
@@ -111,15 +115,30 @@ def between(
     kind: str = "metric",
     first: int = LOWEST,
     last: int = HIGHEST,
+    *,
+    superseded: bool = False,
 ) -> dict[str, Points]:
-    """The points of several keys, or of all, whose step is `first` to `last`, each in time order."""
+    """The points of several keys, or of all, whose step is `first` to `last`, each in time order.
+
+    Points that a rewind superseded are among them only if asked for.
+    """
     chosen, named = _chosen("series.key", keys)
     parameters = [run, kind, *named, first, last]
     rows: defaultdict[str, list[Row]] = defaultdict(list)
     for row in db.query(_BOTH_LEVELS.format(keys=chosen), parameters * 2):
         rows[row[0]].append(row)
-    found = {key: _in_time_order(_within(_gathered(rows[key]), first, last)) for key in rows}
+    back = rewinds.NONE if superseded or kind != "metric" else rewinds.load(db, run)
+    found = {key: _in_time_order(_live(_within(_gathered(rows[key]), first, last), back)) for key in rows}
     return {key: found for key, found in found.items() if len(found.steps)}
+
+
+def by_writer(db: Database, run: int, key: str) -> dict[int, Points]:
+    """Every point of a metric, superseded or not, by the number of its series, each as it was logged."""
+    parameters = [run, "metric", key, LOWEST, HIGHEST]
+    rows: defaultdict[int, list[Row]] = defaultdict(list)
+    for row in db.query(_BOTH_LEVELS.format(keys=" and series.key in (?)"), parameters * 2):
+        rows[row[1]].append(row)
+    return {number: _gathered(found) for number, found in rows.items()}
 
 
 def texts(
@@ -132,7 +151,9 @@ def texts(
     rows: defaultdict[str, list[Row]] = defaultdict(list)
     for key, *point in db.query(sql, [run, *named, first, last]):
         rows[key].append(tuple(point))
-    return {key: _text_points(found) for key, found in rows.items()}
+    back = rewinds.load(db, run)
+    points = {key: _live(_text_points(found), back) for key, found in rows.items()}
+    return {key: found for key, found in points.items() if len(found.steps)}
 
 
 def windows(
@@ -210,6 +231,14 @@ def _within(found: Points, first: int, last: int) -> Points:
     if first == LOWEST and last == HIGHEST:
         return found
     return found.where((found.steps >= first) & (found.steps <= last))
+
+
+def _live(found: Points, back: Rewinds) -> Points:
+    """The points that no rewind superseded."""
+    if not back:
+        return found
+    standing = back.live(found.steps, found.times)
+    return found if standing.all() else found.where(standing)
 
 
 def _in_time_order(found: Points) -> Points:

@@ -119,6 +119,8 @@ def _stored(db: Database, run: int, writer: str, own: Mapping[str, seal.Series],
 
 
 def _merge(parts: list[tuple[int, int, Statistics]]) -> Statistics:
+    standing = [part for part in parts if part[2].finite or part[2].first == part[2].first]
+    parts = standing or parts  # a writer all of whose points are superseded has nothing to say
     parts.sort(key=lambda part: part[:2])
     merged = Statistics()
     for _, _, statistics in parts:
