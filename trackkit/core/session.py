@@ -16,7 +16,7 @@ from trackkit.core import records
 from trackkit.core.config import as_mapping
 from trackkit.core.names import is_project, is_run_id
 from trackkit.core.run import DisabledRun, Run, check_tags
-from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, Settings, load
+from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, PREFIX, Settings, load
 from trackkit.core.sink import Known, find_factory
 from trackkit.core.values import check_key, check_step
 from trackkit.version import __version__
@@ -29,6 +29,9 @@ _IGNORED = {
     "entity", "save_code", "anonymous", "force", "sync_tensorboard", "monitor_gym", "magic", "config_exclude_keys",
     "config_include_keys", "allow_val_change", "tensorboard",
 }  # fmt: skip
+
+RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+"""Where launchers (torchrun, SLURM, MPI) say which of a job's processes this is."""
 
 _current: Run | None = None
 _lock = threading.RLock()
@@ -292,7 +295,7 @@ def new_run_id() -> str:
 
 
 def _rank_label() -> str:
-    for variable in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"):
+    for variable in RANK_VARIABLES:
         if os.environ.get(variable, "").isdigit():
             return f"rank {os.environ[variable]}"
     return ""
@@ -311,6 +314,19 @@ def _announce(run: Run) -> None:
     sys.stderr.write(f"trackkit: run {run.path} {what} in {where}{mode}\n")
     if run.url:
         sys.stderr.write(f"trackkit: see it at {run.url}\n")
+
+
+def silent_run(**init: Any) -> DisabledRun:
+    """A run that records nothing and is not the current one: for the ranks of a job that do not write.
+
+    Parameters
+    ----------
+    **init
+        What `init` would be called with, of which id, project and name are taken over.
+    """
+    settings = Settings(project=init.get("project") or "", name=init.get("name") or "", mode="disabled")
+    run_id = init.get("id") or os.environ.get(f"{PREFIX}RUN_ID") or new_run_id()
+    return DisabledRun(_identity(settings, run_id, None), settings)
 
 
 def current() -> Run | None:

@@ -1,0 +1,170 @@
+"""Adapters log into the run that is going on, finish what they started, and never stop a training."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trackkit
+from tests.conftest import RunScript
+from trackkit.core.adapter import Attachment, guarded, rank
+from trackkit.core.run import DisabledRun
+
+QUIET: dict[str, Any] = {"system": False, "git": False, "packages": False, "console": "off", "quiet": True}
+
+
+def attach(**init: Any) -> Attachment:
+    return Attachment(settings=QUIET, **init)
+
+
+def test_the_run_going_on_is_used_and_left_open(folder: Path) -> None:
+    with trackkit.init(project="digits", settings=QUIET) as run:
+        attachment = attach(project="other")
+        assert attachment.run is run
+        attachment.finish()
+        assert run.state == "running"
+
+
+def test_without_one_a_run_is_started_and_finished(folder: Path) -> None:
+    attachment = attach(project="digits", name="mine")
+    assert not attachment.started
+    assert (attachment.run.project, attachment.run.name) == ("digits", "mine")
+    attachment.finish(1)
+    assert attachment.run.state == "failed"
+
+
+def test_a_run_that_is_given_is_used(folder: Path) -> None:
+    given = trackkit.init(project="digits", settings=QUIET)
+    other = trackkit.init(project="other", settings=QUIET, reinit="create_new")
+    attachment = Attachment(given)
+    assert attachment.run is given
+    attachment.finish()
+    assert given.state == other.state == "running"
+
+
+def test_a_borrowed_run_that_has_ended_gives_way_to_the_next(folder: Path) -> None:
+    attachment = attach()
+    with trackkit.init(project="a", settings=QUIET) as first:
+        assert attachment.run is first
+    with trackkit.init(project="b", settings=QUIET) as second:
+        assert attachment.run is second
+
+
+@pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"])
+def test_only_the_first_rank_writes(folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "3")
+    attachment = attach(project="digits", id="abc")
+    attachment.run.log({"loss": 1.0})
+    attachment.finish()
+
+    assert rank() == 3
+    assert isinstance(attachment.run, DisabledRun)
+    assert (attachment.run.id, attachment.run.project) == ("abc", "digits")
+    assert trackkit.run is None
+    assert not (folder / ".trackkit").exists()
+
+
+def test_all_ranks_can_write(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "3")
+    attachment = attach(all_ranks=True)
+    assert not isinstance(attachment.run, DisabledRun)
+    attachment.finish()
+
+
+def test_a_pickled_copy_joins_the_run_in_another_process(folder: Path, run_script: RunScript) -> None:
+    attachment = attach(project="digits")
+    attachment.run.log({"loss": 1.0}, step=1)
+    (folder / "copy").write_bytes(pickle.dumps(attachment))
+    done = run_script("""
+        import pickle
+        with open("copy", "rb") as file:
+            attachment = pickle.load(file)
+        attachment.run.log({"loss": 2.0}, step=2)
+        attachment.finish()
+    """)
+    assert done.returncode == 0, done.stderr
+    attachment.run.log({"loss": 3.0}, step=3)
+    attachment.finish()
+
+    run = trackkit.Api().run(attachment.run.path)
+    assert run.series("loss").value.tolist() == [1, 2, 3]
+
+
+def test_a_checkpoint_s_run_goes_on_from_its_step(folder: Path) -> None:
+    first = attach(project="digits")
+    for step in range(5):
+        first.run.log({"loss": float(step)})
+    first.finish()
+
+    second = attach(project="digits")
+    assert second.resume(first.run.id, 2)
+    assert second.run.step == 3
+    second.run.log({"loss": 30.0})
+    second.finish()
+
+    run = trackkit.Api().run(first.run.path)
+    assert run.series("loss").value.tolist() == [0, 1, 2, 30]
+    assert len(run.series("loss", superseded=True).value) == 6
+
+
+def test_a_checkpoint_loaded_within_the_same_run_rewinds_it(folder: Path) -> None:
+    attachment = attach()
+    attachment.run.log({"loss": 1.0})
+    assert attachment.resume(attachment.run.id, -1)
+    assert attachment.run.step == 0
+    attachment.finish()
+
+
+def test_another_run_going_on_is_left_alone_by_a_checkpoint(folder: Path) -> None:
+    with trackkit.init(settings=QUIET) as run:
+        run.log({"loss": 1.0})
+        assert not attach().resume("gone", 0)
+        assert run.step == 1
+
+
+def test_a_checkpoint_of_a_run_this_store_does_not_have_starts_one_of_that_id(folder: Path) -> None:
+    attachment = attach()
+    assert not attachment.resume("elsewhere", 10)
+    assert (attachment.run.id, attachment.run.resumed) == ("elsewhere", False)
+    attachment.finish()
+
+
+class Callback:
+    @guarded(returns=lambda self, control: control)
+    def on_log(self, control: str) -> str:
+        raise OSError("the disk is full")
+
+    @guarded()
+    def on_stop(self) -> None:
+        raise trackkit.RunStopped
+
+
+def test_a_fault_becomes_one_warning_and_an_alert(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trackkit.core.adapter._reported", set())
+    with trackkit.init(settings=QUIET) as run, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert [Callback().on_log("control") for _ in range(3)] == ["control"] * 3
+
+    assert [str(one.message) for one in caught] == [
+        "trackkit: tracking failed in Callback.on_log: OSError: the disk is full; training goes on"
+    ]
+    assert [alert.title for alert in trackkit.Api().run(run.path).alerts()] == ["tracking failed"]
+
+
+def test_a_fault_stays_away_from_training_where_warnings_are_errors(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("trackkit.core.adapter._reported", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Callback().on_log("control") == "control"
+    assert "tracking failed in Callback.on_log" in capsys.readouterr().err
+
+
+def test_a_request_to_stop_passes() -> None:
+    with pytest.raises(trackkit.RunStopped):
+        Callback().on_stop()

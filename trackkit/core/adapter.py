@@ -1,0 +1,195 @@
+"""What the adapters of all frameworks share: whose run it is, which process writes, and that training goes on.
+
+An adapter translates a framework's events to calls of a run. It logs into the run that is going on and then leaves
+it open, or starts one and finishes it; of several ranks the first one writes; and no fault of the tracker's ever
+reaches the framework.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from trackkit.core import session
+from trackkit.core.run import DisabledRun, Run
+from trackkit.core.session import RANK_VARIABLES
+
+_RESTORED = ("project", "dir", "sink", "mode", "group", "job_type")
+_reported: set[str] = set()
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+def rank() -> int:
+    """Which of a distributed job's processes this is; 0 where there is but one.
+
+    torch.distributed is asked if it is at work, and else the launcher's variables.
+    """
+    torch = sys.modules.get("torch")
+    distributed = getattr(torch, "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    return next((int(os.environ[name]) for name in RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
+
+
+class Attachment:
+    """The run an adapter logs into.
+
+    It is made when it is first asked for: the run given; else the one going on in this process; else a new one, which
+    is then the adapter's to finish. A copy that was pickled into another process joins the same run there as a
+    further writer.
+
+    Parameters
+    ----------
+    run
+        The run to log into.
+    all_ranks
+        Whether every process of a distributed job writes, each as a writer of its own, or the first one alone.
+        The others then get a run that records nothing.
+    **init
+        What `trackkit.init` is called with, if a run has to be started.
+
+    Examples
+    --------
+    >>> attachment = Attachment(project="digits")
+    >>> attachment.run.log({"loss": 0.5})  # doctest: +SKIP
+    >>> attachment.finish()
+    """
+
+    def __init__(self, run: Run | None = None, *, all_ranks: bool = False, **init: Any) -> None:
+        self._run = run
+        self._all_ranks = all_ranks
+        self._init = init
+        self._owned = False
+        self._silent: DisabledRun | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is one that writes."""
+        return self._all_ranks or rank() == 0
+
+    @property
+    def owned(self) -> bool:
+        """Whether the run was started here, and is finished here."""
+        return self._owned
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a run already."""
+        return self._run is not None and self._run.state == "running"
+
+    @property
+    def run(self) -> Run:
+        """The run to log into; one that records nothing in a process that does not write."""
+        if not self.writes:
+            if self._silent is None:
+                self._silent = session.silent_run(**self._init)
+            return self._silent
+        if self._run is None or (self._run.state != "running" and not self._owned):
+            self._run = session.current() or self._start()
+        return self._run
+
+    def _start(self, **further: Any) -> Run:
+        self._owned = True
+        return session.init(**{**self._init, **further})
+
+    def resume(self, run_id: str, step: int) -> bool:
+        """Continue the run that a checkpoint belongs to, from the step it was made at.
+
+        What the run logged after that step is superseded; see `Run.rewind`. Where another run is going on, that one
+        is left alone.
+
+        Parameters
+        ----------
+        run_id
+            The run's id, as it was put into the checkpoint.
+        step
+            The last step before the checkpoint.
+
+        Returns
+        -------
+        bool
+            Whether the run goes on.
+        """
+        if not self.writes:
+            return False
+        if not self.started and session.current() is None:
+            self._run = self._start(id=run_id, resume="allow")
+            if not self._run.resumed:  # another store than the checkpoint's
+                return False
+        if self.run.id != run_id:
+            return False
+        self.run.rewind(step + 1)
+        return True
+
+    def finish(self, exit_code: int | None = None) -> None:
+        """Finish the run, if it was started here."""
+        if self._owned and self._run is not None:
+            self._run.finish(exit_code)
+
+    def __getstate__(self) -> dict[str, Any]:
+        init = dict(self._init)
+        if self._run is not None:
+            settings = self._run.settings
+            init |= {name: getattr(settings, name) for name in _RESTORED if getattr(settings, name)}
+            init |= {"dir": str(self._run.dir), "project": self._run.project, "id": self._run.id, "resume": "allow"}
+        return {"_run": None, "_all_ranks": self._all_ranks, "_init": init, "_owned": False, "_silent": None}
+
+
+def guarded(
+    returns: Callable[..., Any] = lambda *arguments, **named: None,
+) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
+    """Let no exception out of a method that a framework calls: it becomes one warning, and training goes on.
+
+    `RunStopped`, Ctrl-C and the like do pass.
+
+    Parameters
+    ----------
+    returns
+        Given the method's arguments, what the framework gets instead of an answer.
+
+    Examples
+    --------
+    >>> class Callback:
+    ...     @guarded()
+    ...     def on_batch_end(self, loss):
+    ...         raise OSError("the disk is full")
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     Callback().on_batch_end(0.5)
+    """
+
+    def guard(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+        @functools.wraps(method)
+        def call(self: S, /, *arguments: P.args, **named: P.kwargs) -> R:
+            try:
+                return method(self, *arguments, **named)
+            except Exception as error:
+                report(method.__qualname__, error)
+                answer: R = returns(self, *arguments, **named)
+                return answer
+
+        return call
+
+    return guard
+
+
+def report(where: str, error: Exception) -> None:
+    """Warn, once, that tracking failed somewhere, and leave an alert on the current run. Never raises."""
+    said = f"{where}: {type(error).__name__}: {error}"
+    if said in _reported:
+        return
+    _reported.add(said)
+    try:
+        run = session.current()
+        if run is not None:
+            run.alert("tracking failed", said, "warning")
+        warnings.warn(f"trackkit: tracking failed in {said}; training goes on", RuntimeWarning, stacklevel=3)
+    except Exception:
+        sys.stderr.write(f"trackkit: tracking failed in {said}; training goes on\n")
