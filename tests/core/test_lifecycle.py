@@ -27,6 +27,17 @@ def test_an_exception_says_how_the_run_ended(error: BaseException, expected: tup
     assert ("ValueError: bad" in text) == isinstance(error, ValueError)
 
 
+def test_of_a_very_long_traceback_both_ends_are_kept() -> None:
+    error = ValueError("begin " + "x" * 1_000_000 + " end")
+
+    _, _, text = describe_exception(ValueError, error, None)
+
+    assert len(text) < 110_000
+    assert text.startswith("ValueError: begin")
+    assert text.endswith("end\n")
+    assert "characters left out" in text
+
+
 def test_the_scripts_own_excepthook_is_called_too(run_script: RunScript) -> None:
     done = run_script(
         """

@@ -292,6 +292,17 @@ def test_ignored_large_binary_and_own_files_are_left_out_of_the_diff(repository:
 
 
 @needs_git
+def test_the_stores_own_files_are_left_out_of_the_diff_wherever_the_store_is(repository: Path) -> None:
+    write(repository, {"runs/store/journals/a/b/sinks.json": "{}", "runs/notes.txt": "kept\n"})
+
+    patch = git_diff(repository, Redactor(), without=repository / "runs" / "store")
+
+    assert patch is not None
+    assert patch.count("diff --git") == 1
+    assert "+kept" in patch
+
+
+@needs_git
 def test_a_large_change_is_left_out_and_the_rest_still_applies(repository: Path, tmp_path: Path) -> None:
     write(repository, {"a large.bin": os.urandom(20_000), "b.txt": "1\n"})
     commit(repository)

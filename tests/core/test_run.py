@@ -321,3 +321,42 @@ BAD_STEPS: list[tuple[Any, type[Exception]]] = [
 def test_a_step_to_go_back_to_must_be_a_whole_number_of_64_bits(run: Run, step: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="step"):
         run.rewind(step)
+
+
+def test_a_finished_run_takes_nothing_more_and_says_what_edits_it(run: Run) -> None:
+    run.finish()
+
+    def name() -> None:
+        run.name = "late"
+
+    for say in (
+        lambda: run.log({"loss": 1.0}),
+        lambda: run.config.update({"lr": 0.1}),
+        lambda: run.summary.update({"loss": 0.1}),
+        lambda: run.define_metric("loss", summary="min"),
+        lambda: run.alert("late"),
+        lambda: run.log_code(run.dir),
+        name,
+    ):
+        with pytest.raises(RuntimeError, match="finished"):
+            say()
+    assert "lr" not in run.config
+    assert run.name != "late"
+    assert kept(run).alerts() == []
+
+
+def test_secrets_in_tracebacks_and_alerts_are_removed(folder: Path) -> None:
+    secret = "sk-" + "a" * 40
+
+    def train() -> None:
+        with trackkit.init(id="abc", settings=QUIET) as run:
+            run.alert("no access", f"the key {secret} was refused")
+            raise ValueError(f"the key {secret} was refused")
+
+    with pytest.raises(ValueError, match=secret):
+        train()
+
+    kept_run = trackkit.Api(folder / ".trackkit").run("abc")
+    assert "ValueError: the key [redacted] was refused" in kept_run.error
+    assert kept_run.alerts()[0].text == "the key [redacted] was refused"
+    assert secret.encode() not in (folder / ".trackkit/trackkit.db").read_bytes()

@@ -12,6 +12,7 @@ import pytest
 import trackkit
 from tests.conftest import RunScript
 from trackkit.core.session import new_run_id
+from trackkit.sync import sync
 
 QUIET: dict[str, Any] = {"system": False, "git": False, "packages": False, "console": "off", "quiet": True}
 
@@ -124,7 +125,8 @@ def test_a_resumed_run_goes_on_where_it_stopped(finished: Path, resume: Any) -> 
 
 
 def test_resume_must_needs_a_run_and_allow_does_not(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"resume='must', but sqlite: in \.trackkit knows no run 'abc'"):
+    unknown = r"resume='must', but neither a journal nor sqlite: in \.trackkit knows the run 'abc'"
+    with pytest.raises(ValueError, match=unknown):
         start(id="abc", resume="must")
     with start(id="abc", resume="allow") as run:
         assert not run.resumed
@@ -169,6 +171,78 @@ def test_resume_from_continues_after_a_step(finished: Path) -> None:
 def test_resume_from_says_what_is_wrong(finished: Path, arguments: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         start(**arguments)
+
+
+KILLED = """
+    import os, signal, sys
+    import trackkit
+    settings = {"quiet": True, "system": False, "git": False, "packages": False}
+    run = trackkit.init(project="digits", resume="auto", config={"lr": 0.1}, mode=sys.argv[1], settings=settings)
+    print(run.id, run.step, run.resumed, run.config.get("depth"), run.summary.get("loss"), flush=True)
+    run.config.depth = 3
+    run.define_metric("acc", summary="max")
+    run.log({"loss": 1.0, "acc": 0.5})
+    run.log({"loss": float(run.step)}, step=run.step)
+    run.summary["note"] = "by hand"
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_run_killed_a_moment_ago_is_resumed_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_script: RunScript, mode: Any
+) -> None:
+    first, second = run_script(KILLED, mode).stdout.split(), run_script(KILLED, mode).stdout.split()
+
+    assert first[1:] == ["0", "False", "None", "None"]
+    assert second == [first[0], "2", "True", "3", "1.0"]
+    monkeypatch.chdir(tmp_path)
+    with start(project="digits", resume="auto", mode=mode) as run:
+        assert (run.id, run.step, run.resumed) == (first[0], 4, True)
+        assert run.config.as_dict() == {"lr": 0.1, "depth": 3}
+        assert run.summary.as_dict() == {"loss": 3.0, "acc.max": 0.5, "note": "by hand"}
+        run.log({"loss": 4.0})
+    if mode == "offline":
+        sync([tmp_path / ".trackkit"])
+    kept = trackkit.Api(tmp_path / ".trackkit").run(first[0])
+    assert kept.state == "finished"
+    assert kept.series("loss").step.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_an_offline_run_is_known_by_its_journal(folder: Path) -> None:
+    with start(id="abc", mode="offline", project="digits", name="first", tags=["a"]) as run:
+        run.log({"loss": 1.0}, step=41)
+
+    with pytest.raises(ValueError, match=r"run 'abc' exists in \.trackkit"):
+        start(id="abc", mode="offline")
+    with start(id="abc", mode="offline", resume="must") as again:
+        assert (again.step, again.name, again.project, again.tags) == (42, "first", "digits", ("a",))
+    with pytest.raises(ValueError, match=r"no journal in \.trackkit knows the run 'xyz'"):
+        start(id="xyz", mode="offline", resume="must")
+
+
+def test_who_joins_a_run_that_goes_on_counts_steps_of_its_own(tmp_path: Path, run_script: RunScript) -> None:
+    done = run_script(
+        """
+        import os, subprocess, sys
+        import trackkit
+        settings = {"system": False, "git": False, "packages": False, "interval": 0.05}
+        run = trackkit.init(project="p", resume="allow", config={"lr": 0.1}, settings=settings)
+        if len(sys.argv) == 1:
+            for step in range(10):
+                run.log({"first": step})
+            environment = {**os.environ, "TRACKKIT_RUN_ID": run.id}
+            subprocess.run([sys.executable, __file__, "joins"], env=environment, check=True)
+        else:
+            print(run.step, run.config.lr, run.joined)
+            run.log({"second": 1.0})
+        """
+    )
+
+    assert done.stdout == "0 0.1 True\n", done.stderr
+    assert re.search(r"run p/\w+ is joined in \.trackkit", done.stderr)
+    (run,) = trackkit.Api(tmp_path / ".trackkit").runs()
+    assert run.series("second").step.tolist() == [0]
 
 
 def test_resume_as_wandb_takes_it_is_understood(folder: Path) -> None:
@@ -259,6 +333,13 @@ def test_offline_keeps_the_journal_alone(folder: Path, read_journals: Any) -> No
 
     assert len(read_journals(folder / ".trackkit")) >= 3
     assert not (folder / ".trackkit" / "trackkit.db").exists()
+
+
+def test_the_journal_beside_other_sinks_changes_nothing(folder: Path) -> None:
+    with start(id="abc", sink=["journal:", "sqlite:"]) as run:
+        run.log({"loss": 1.0})
+
+    assert runs(folder) == {"abc": "finished"}
 
 
 def test_the_journal_as_the_sink_is_offline(folder: Path) -> None:

@@ -153,6 +153,48 @@ def test_a_nested_entry_reads_as_a_dict_and_a_missing_one_is_an_error(run: Run) 
         _ = run.summary.test
 
 
+def test_an_entry_is_set_and_deleted_as_an_attribute_too(run: Run) -> None:
+    run.summary.best = 0.9
+    trackkit.summary.note = "chosen by hand"
+    run.summary.gone = 1
+    del run.summary.gone
+
+    assert run.summary.as_dict() == {"best": 0.9, "note": "chosen by hand"}
+    run.finish()
+    assert dict(trackkit.Api(run.dir).run(run.path).summary) == {"best": 0.9, "note": "chosen by hand"}
+
+
+def test_a_deleted_entry_of_a_metric_comes_back_with_its_next_value(run: Run) -> None:
+    run.log({"loss": 2.0, "val": {"acc": 0.5}})
+    del run.summary["loss"]
+    del run.summary["val"]
+
+    assert run.summary.as_dict() == {}
+    with pytest.raises(KeyError):
+        del run.summary["loss"]
+    run.log({"loss": 1.0})
+    assert run.summary.as_dict() == {"loss": 1.0}
+
+
+@pytest.mark.parametrize(("before", "after"), [((3.0, 1.0), (2.0, 4.0)), ((1.0, 5.0), (math.nan, 2.0))])
+def test_the_summary_of_a_resumed_run_counts_what_was_logged_before(
+    folder: Path, before: tuple[float, float], after: tuple[float, float]
+) -> None:
+    def log(values: tuple[float, float], resume: str) -> dict[str, Any]:
+        with trackkit.init(id="again", resume=resume, settings=SETTINGS) as run:
+            run.define_metric("loss", summary="min,max,first,last,best", goal="maximize")
+            for value in values:
+                run.log({"loss": value})
+            return run.summary.as_dict()
+
+    log(before, "never")
+    live = log(after, "must")
+
+    assert live == pytest.approx(dict(trackkit.Api(folder / ".trackkit").run("again").summary))
+    known = [value for value in (*before, *after) if value == value]
+    assert (live["loss.min"], live["loss.max"], live["loss.first"]) == (min(known), max(known), before[0])
+
+
 def test_rules_hold_from_the_first_value_on(run: Run) -> None:
     run.define_metric("val/*", summary="min, max, mean", goal="minimize")
     run.define_metric("hidden", summary="none")

@@ -61,6 +61,11 @@ def test_a_killed_process_group_loses_no_record_whose_log_returned(script: Scrip
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)", "killed", 143, ""),
         ("os.kill(os.getpid(), signal.SIGINT); time.sleep(20)", "killed", 130, "KeyboardInterrupt"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "crashed", None, ""),
+        ("with run: 1 / 0", "failed", 1, "ZeroDivisionError"),
+        ("with run: sys.exit(3)", "failed", 3, ""),
+        ("with run: os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)", "killed", 143, ""),
+        ("with run: os.kill(os.getpid(), signal.SIGINT); time.sleep(20)", "killed", 130, "KeyboardInterrupt"),
+        ("raise ValueError('x' * 100_000_000)", "failed", 1, "characters left out"),
     ],
 )
 def test_every_way_out_is_noted_and_nothing_is_lost(

@@ -53,6 +53,7 @@ class Capture:
         self._redactor = redactor
         self.rest: Callable[[], None] = lambda: None
         """Gives way to the training thread; the pump's, once there is one."""
+        self._in_child = False
         self._sampler: SystemSampler | None = None
         self._console: ConsoleCapture | None = None
         if settings.console != "off":
@@ -76,7 +77,9 @@ class Capture:
             self._sampler.close()
 
     def after_fork_in_child(self) -> None:
-        """In a forked child: the console is the parent's affair."""
+        """In a forked child: only what it prints is its own affair; machine and provenance are its parent's."""
+        self._in_child = True
+        self._sampler = None  # the devices' library is the parent's, too, and not to be closed from here
         if self._console is not None:
             self._console.after_fork_in_child()
 
@@ -85,7 +88,7 @@ class Capture:
         from trackkit.core.pump import Chore
 
         found = []
-        if self._settings.system:
+        if self._settings.system and not self._in_child:
             found.append(Chore(self._settings.system_interval, self._sample))
         if self._console is not None:
             found.append(Chore(CONSOLE_FLUSH_SECONDS, self._console.flush, CONSOLE_FLUSH_SECONDS))
@@ -93,6 +96,8 @@ class Capture:
 
     def modules(self) -> list[str]:
         """What the chores and the gathering will import."""
+        if self._in_child:
+            return []
         wanted = ["subprocess", "trackkit.core.provenance", "trackkit.core.blobs"]
         if self._settings.system:
             wanted += ["psutil", "trackkit.core.system"]
@@ -113,6 +118,8 @@ class Capture:
 
     def provenance(self) -> Iterator[object]:
         """Gather where the run came from; each step is short."""
+        if self._in_child:
+            return
         from trackkit.core import provenance
         from trackkit.core.redaction import Redactor
 
@@ -126,7 +133,7 @@ class Capture:
             path, content = source
             self._keep_source("code/main", path, content)
             yield path
-        if settings.git and (patch := provenance.git_diff(Path.cwd(), redactor, rest=self.rest)):
+        if settings.git and (patch := provenance.git_diff(Path.cwd(), redactor, without=self._root, rest=self.rest)):
             self._keep("diff", "diff", "diff.patch", patch.encode("utf-8", "surrogateescape"))
             yield patch
 
@@ -140,7 +147,10 @@ class Capture:
         from trackkit.core.provenance import code_files
 
         kept = []
+        store = self._root.resolve()
         for file in code_files(root, include, exclude):
+            if file.resolve().is_relative_to(store):
+                continue  # the store's own notes are no code
             path = file.relative_to(root).as_posix() if file.is_absolute() == root.is_absolute() else file.as_posix()
             try:
                 self._keep_source(f"code/{path}", path, file.read_bytes())

@@ -60,9 +60,9 @@ class Config(MutableMapping[str, Any]):
         found.update(entries)
         for key in found:
             check_key(key)
-        self._values.update(found)
         if found:
             self._changed({key: to_json(value) for key, value in found.items()}, [])
+        self._values.update(found)
 
     def setdefaults(self, source: Any) -> None:
         """Set the entries of `source` that are not set yet."""
@@ -83,8 +83,10 @@ class Config(MutableMapping[str, Any]):
         self.update({key: value})
 
     def __delitem__(self, key: str) -> None:
-        del self._values[key]
+        if key not in self._values:
+            raise KeyError(key)
         self._changed({}, [key])
+        del self._values[key]
 
     def __getattr__(self, key: str) -> Any:
         try:

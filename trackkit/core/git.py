@@ -95,7 +95,7 @@ def state(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def patch(folder: Path, *, max_bytes: int, untracked_max_bytes: int) -> bytes | None:
+def patch(folder: Path, *, max_bytes: int, untracked_max_bytes: int, without: Path | None = None) -> bytes | None:
     """The difference of tracked and small untracked text files from HEAD, as one patch for `git apply`."""
     root = top(folder)
     if root is None:
@@ -107,7 +107,7 @@ def patch(folder: Path, *, max_bytes: int, untracked_max_bytes: int) -> bytes | 
         excluded = [b":(exclude,top,literal)" + name for name in large]
         changes = output(root, *_DIFF, base, "--", *map(os.fsdecode, [b":/", *excluded]), most=max_bytes)
         parts.append(_UNCHANGED.sub(b"", _whole_files(changes or b"", max_bytes)))
-    for name in _untracked(root):
+    for name in _untracked(root, without):
         if sum(map(len, parts)) > max_bytes:
             break
         parts.append(_new_file(root, name, untracked_max_bytes))
@@ -149,9 +149,12 @@ def _whole_files(changes: bytes, most: int) -> bytes:
     return changes[:end] + b"# left out, the patch is larger than %d bytes\n" % most
 
 
-def _untracked(root: Path) -> list[bytes]:
+def _untracked(root: Path, without: Path | None) -> list[bytes]:
     listed = output(root, "ls-files", "-z", "--others", "--exclude-standard") or b""
     names = (name for name in listed.split(b"\0") if name and b".trackkit" not in name.split(b"/"))
+    if without is not None and without.resolve().is_relative_to(root.resolve()):
+        store = os.fsencode(without.resolve().relative_to(root.resolve())) + b"/"
+        names = (name for name in names if not name.startswith(store))
     return sorted(names)[:_MOST_UNTRACKED]
 
 

@@ -25,8 +25,17 @@ class Tracked(Protocol):
 
     def finish(self) -> None: ...
 
+    def before_fork(self) -> None:
+        """Bring every other thread of the process to a point where a copy of it is whole."""
+        ...
+
+    def after_fork_in_parent(self) -> None: ...
+
     def after_fork_in_child(self) -> None: ...
 
+
+MAX_ERROR_CHARACTERS = 100_000
+"""A traceback is kept up to this length: a message may hold a whole data set."""
 
 _tracked: weakref.WeakSet[Any] = weakref.WeakSet()
 _installed = False
@@ -35,6 +44,8 @@ _gate = threading.Lock()
 """Held while the pump imports modules and while the process forks: a child forked in the middle of an import
 would have half a module, and nobody to finish it."""
 _gate_is_ours = False
+_forking: list[Any] = []
+"""The runs that were made ready for the fork that is under way."""
 _LONGEST_WAIT_TO_FORK = 10.0
 _IMPORT_SWITCH_INTERVAL = 0.0005
 
@@ -93,10 +104,18 @@ def describe_exception(
         code = getattr(error, "code", 0)
         number = code if isinstance(code, int) else 0 if code is None else 1
         return ("finished" if number == 0 else "failed"), number, ""
-    text = "".join(traceback.format_exception(kind, error, trace))
+    text = _shortened("".join(traceback.format_exception(kind, error, trace)))
     if issubclass(kind, KeyboardInterrupt):
         return "killed", 130, text
     return "failed", 1, text
+
+
+def _shortened(text: str) -> str:
+    """The text, without its middle where it is too long to keep: where it began and what it says come at the ends."""
+    if len(text) <= MAX_ERROR_CHARACTERS:
+        return text
+    half = MAX_ERROR_CHARACTERS // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
 
 
 class RunStopped(KeyboardInterrupt):
@@ -154,17 +173,22 @@ def import_early(names: Iterable[str]) -> None:
 
 
 def _before_fork() -> None:
-    global _gate_is_ours
+    global _gate_is_ours, _forking
     _gate_is_ours = _gate.acquire(timeout=_LONGEST_WAIT_TO_FORK)
+    _forking = list(_tracked)
+    for run in _forking:
+        run.before_fork()
 
 
 def _after_fork_in_parent() -> None:
+    for run in _forking:
+        run.after_fork_in_parent()
     if _gate_is_ours:
         _gate.release()
 
 
 def _after_fork_in_child() -> None:
-    global _gate
-    _gate = threading.Lock()
-    for run in list(_tracked):
+    global _gate, _lock
+    _gate, _lock = threading.Lock(), threading.Lock()
+    for run in _forking:
         run.after_fork_in_child()

@@ -96,6 +96,7 @@ def git_diff(
     *,
     max_bytes: int = DIFF_BYTES,
     untracked_max_bytes: int = UNTRACKED_BYTES,
+    without: Path | None = None,
     rest: Callable[[], None] = lambda: None,
 ) -> str | None:
     """The difference of a work tree from HEAD, as a patch for `git apply`; secrets in it are replaced.
@@ -111,6 +112,8 @@ def git_diff(
         Removes secrets. A line that held one before the change makes its file's patch not apply.
     max_bytes, untracked_max_bytes
         The most bytes of the patch of tracked files, and of one untracked file.
+    without
+        A folder whose untracked files are left out: the store's own.
     rest
         Called about every 100 µs while secrets are looked for.
 
@@ -120,7 +123,7 @@ def git_diff(
         The patch; bytes that aren't UTF-8 are surrogate escapes, so encode it with
         `patch.encode("utf-8", "surrogateescape")`. None if nothing differs, or there is no work tree.
     """
-    patch = work_tree.patch(cwd, max_bytes=max_bytes, untracked_max_bytes=untracked_max_bytes)
+    patch = work_tree.patch(cwd, max_bytes=max_bytes, untracked_max_bytes=untracked_max_bytes, without=without)
     return redactor.text(patch.decode("utf-8", "surrogateescape"), rest) if patch else None
 
 

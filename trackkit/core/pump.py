@@ -23,6 +23,7 @@ from trackkit.core.sink import (
     Holding,
     OffsetConflict,
     Sink,
+    SinkBusy,
     SinkError,
     SinkRefused,
     find_factory,
@@ -72,6 +73,7 @@ class Lane:
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
         self._failures = 0
+        self._complained = False
         self._sink_is_local = False
 
     @property
@@ -114,9 +116,9 @@ class Lane:
                 self._opened = True
             while (batch := self._next_batch(hurry)) is not None:
                 self.acknowledged = self.sink().write(batch)
-                if self.trouble:
+                if self._complained:
                     logger.warning("trackkit: %s takes records again", self.uri)
-                self.trouble, self._pause, self._failures = "", _FIRST_PAUSE, 0
+                self._complained, self.trouble, self._pause, self._failures = False, "", _FIRST_PAUSE, 0
                 self._rest()
             self.stop_requested = self.stop_requested or _is_asked_to_stop(self._sink)
         except SinkRefused as error:
@@ -129,7 +131,8 @@ class Lane:
             self._back_off(error, hurry)
 
     def _back_off(self, error: Exception, hurry: bool) -> None:
-        if not self.trouble and type(error).__name__ != "Busy":
+        if not self.trouble and not isinstance(error, SinkBusy):
+            self._complained = True
             logger.warning("trackkit: %s takes no records now (%s); they wait in the journal", self.uri, error)
             logger.debug("the sink failed", exc_info=error)
         self.trouble = f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from trackkit.core import lifecycle, records
+from trackkit.core.capture import Capture
 from trackkit.core.config import Config
 from trackkit.core.journal import Frames
 from trackkit.core.recorder import Recorder
@@ -25,7 +26,6 @@ from trackkit.core.values import check_key, check_step
 from trackkit.core.writer import MIB, JournalWriter, new_writer_id
 
 if TYPE_CHECKING:
-    from trackkit.core.capture import Capture
     from trackkit.core.pump import Lane, Pump
     from trackkit.core.redaction import Redactor
 
@@ -65,6 +65,8 @@ class Run:
         self.group = identity.group
         self.job_type = identity.job_type
         self.resumed = known is not None
+        self.joined = False
+        """Whether other processes were writing to the run when this one came."""
         self.dir = Path(settings.dir).absolute()
         self._identity = identity
         self._name = identity.name
@@ -86,15 +88,15 @@ class Run:
         self._after: list[Callable[[Run], None]] = []
         self.config = Config(self._config_changed)
         self.summary = RunSummary(
-            self._journal.read, lambda values, removed: self._record(records.Summary(self._now(), values, removed))
+            self._journal.read, lambda values, removed: self._say(records.Summary(self._now(), values, removed))
         )
         if known is not None:
             self.config.restore(known.config)
             self.summary.restore(known.summary)
         self.log = self._recorder.log  # type: ignore[method-assign]  # saves a call of 70 ns; documented below
-        self._capture: Capture | None = None
         self._pump: Pump | None = None
-        self._start_pump(capture=True)
+        self._capture = Capture(self._record, self._now, settings, self.dir, self._redactor)
+        self._start_pump()
         lifecycle.track(self, signals=settings.signals)
 
     def _open_journal(self, identity: records.Start) -> JournalWriter:
@@ -108,11 +110,9 @@ class Run:
             warn=_warn,
         )
 
-    def _start_pump(self, *, capture: bool) -> None:
-        from trackkit.core.capture import Capture
+    def _start_pump(self) -> None:
         from trackkit.core.pump import Chore, Pump
 
-        self._capture = Capture(self._record, self._now, self.settings, self.dir, self._redactor) if capture else None
         self._pump = Pump(
             self._journal,
             self.dir,
@@ -121,21 +121,19 @@ class Run:
             write_back_interval=self.settings.write_back_interval,
             chores=[
                 Chore(5.0, self._recorder.follow_clock, 5.0),
-                *(self._capture.chores() if self._capture is not None else []),
+                *self._capture.chores(),
             ],
-            once=self._capture.provenance() if self._capture is not None else iter(()),
+            once=self._capture.provenance(),
             before_release=lambda offset: self.summary.catch_up(),
             on_stop=self._stop,
-            modules=[*map(module_of, self._sinks), *(self._capture.modules() if self._capture is not None else [])],
+            modules=[*map(module_of, self._sinks), *self._capture.modules()],
         )
-        if self._capture is not None:
-            self._capture.rest = self._pump.rest
+        self._capture.rest = self._pump.rest
         try:
             self._pump.start()
         except RuntimeError:  # the interpreter is shutting down; the journal is enough
             self._pump = None
-        if self._capture is not None:
-            self._capture.start()
+        self._capture.start()
 
     def _stop(self) -> None:
         """Somebody asked that the run be stopped; on a background thread."""
@@ -212,8 +210,8 @@ class Run:
         if goal not in (None, "minimize", "maximize"):
             raise ValueError(f"goal must be 'minimize' or 'maximize', not {goal!r}")
         record = records.Define(self._now(), name, step_metric, rules, goal, bool(hidden))
+        self._say(record)
         self.summary.define(record)
-        self._record(record)
 
     def alert(self, title: str, text: str = "", level: Level = "info") -> None:
         """Leave a message for people on the run.
@@ -227,7 +225,8 @@ class Run:
         name = "warning" if name == "warn" else name  # W&B's word
         if name not in ("info", "warning", "error"):
             raise ValueError(f"an alert's level is 'info', 'warning' or 'error', not {level!r}")
-        self._record(records.Alert(self._now(), name, str(title), str(text)))
+        clean = str if self._redactor is None else self._redactor.text
+        self._say(records.Alert(self._now(), name, clean(str(title)), clean(str(text))))
 
     def log_code(
         self,
@@ -258,7 +257,7 @@ class Run:
         folder = Path(root)
         if not folder.is_dir():
             raise FileNotFoundError(f"log_code() found no folder {str(folder)!r}")
-        assert self._capture is not None
+        self._check_running()
         return self._capture.log_code(folder, include, exclude)
 
     def rewind(self, step: int) -> None:
@@ -304,8 +303,8 @@ class Run:
 
     @name.setter
     def name(self, name: str) -> None:
+        self._say(records.Describe(self._now(), name=str(name)))
         self._name = str(name)
-        self._record(records.Describe(self._now(), name=self._name))
 
     @property
     def notes(self) -> str:
@@ -314,8 +313,8 @@ class Run:
 
     @notes.setter
     def notes(self, notes: str) -> None:
+        self._say(records.Describe(self._now(), notes=str(notes)))
         self._notes = str(notes)
-        self._record(records.Describe(self._now(), notes=self._notes))
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -324,8 +323,9 @@ class Run:
 
     @tags.setter
     def tags(self, tags: Sequence[str]) -> None:
-        self._tags = check_tags(tags)
-        self._record(records.Describe(self._now(), tags=self._tags))
+        found = check_tags(tags)
+        self._say(records.Describe(self._now(), tags=found))
+        self._tags = found
 
     @property
     def path(self) -> str:
@@ -354,13 +354,13 @@ class Run:
                 state: str = "finished" if exit_code == 0 else "failed"
                 self._ending = (state, int(exit_code), self._ending[2] if self._ending else "")
             state, code, error = self._ending or ("finished", 0, "")
+            error = error if self._redactor is None else self._redactor.text(error)
             self._state = state
         lifecycle.untrack(self)
         if self._in_child and self._pump is None:
             return  # a forked child that never logged
         self._recorder.commit()
-        if self._capture is not None:
-            self._capture.stop()
+        self._capture.stop()
         patience = 0.0  # after an interrupt
         try:
             if self._pump is not None:
@@ -382,8 +382,7 @@ class Run:
                     for lane in self._pump.lanes:
                         lane.settle()
                 self._pump.stop(1.0)
-                if self._capture is not None:
-                    self._capture.close()
+                self._capture.close()
                 if not drained and self._sinks:
                     self._pump.note_offsets()
             self.summary.catch_up()
@@ -415,8 +414,12 @@ class Run:
         return self._journal.end - min((lane.delivered for lane in lanes), default=0)
 
     def end(self, state: str, exit_code: int, error: str) -> None:
-        """Remember how the process ends; `finish` records it."""
-        self._ending = (state, exit_code, error)
+        """Remember how the process ends; `finish` records it.
+
+        The SystemExit by which a signal leaves the script says no more than the signal did.
+        """
+        if self._ending is None or self._ending[:2] != ("killed", exit_code):
+            self._ending = (state, exit_code, error)
 
     def accounting(self) -> dict[str, float]:
         """What tracking has cost so far.
@@ -444,7 +447,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._ending = lifecycle.describe_exception(kind, error, trace)
+            self.end(*lifecycle.describe_exception(kind, error, trace))
         self.finish()
 
     @property
@@ -471,13 +474,31 @@ class Run:
 
     def _config_changed(self, values: dict[str, records.Json], removed: list[str]) -> None:
         clean = values if self._redactor is None else self._redactor.config(values)
-        self._record(records.Config(self._now(), clean, removed))
+        self._say(records.Config(self._now(), clean, removed))
 
     def _now(self) -> float:
         return self._recorder.now()
 
+    def _say(self, record: records.AnyRecord) -> None:
+        """Record something the script says, while there is somebody to hear it."""
+        self._check_running()
+        self._record(record)
+
+    def _check_running(self) -> None:
+        if self._state != "running":
+            raise RuntimeError(
+                f"run {self.path} is {self._state} and takes nothing more; trackkit.Api().run({self.path!r}) edits it"
+            )
+
     def _record(self, record: records.AnyRecord) -> None:
         self._append(records.encode(record))
+
+    def before_fork(self) -> None:
+        """Let no other thread be in the middle of an append: its lock would stay taken in the child for ever."""
+        self._journal.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        self._journal.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         """In a forked child: the parent goes on with its journal; ours is made when something is first said."""
@@ -486,22 +507,21 @@ class Run:
         self._pump = None
         self._finish_lock = threading.RLock()
         self._ending = None
-        if self._capture is not None:
-            self._capture.after_fork_in_child()
-            self._capture = None
+        self._capture.after_fork_in_child()
         first = threading.Lock()
 
         def append_first(payload: bytes) -> None:
-            with first:
-                if self._journal is journal:
-                    self._become_child_writer()
+            if self._journal is journal:
+                with first:
+                    if self._journal is journal:
+                        self._become_child_writer()
             self._journal.append(payload)
 
         self.summary.restart(lambda offset: Frames(offset))
         self._append = append_first
         self._recorder.write_through(append_first)
         self.log = self._recorder.log  # type: ignore[method-assign]
-        journal.abandon()
+        journal.after_fork_in_child(append_first)
 
     def _become_child_writer(self) -> None:
         identity = records.Start(
@@ -526,7 +546,7 @@ class Run:
         self._recorder.write_to(journal)
         self.log = self._recorder.log  # type: ignore[method-assign]
         self.summary.restart(journal.read)
-        self._start_pump(capture=False)
+        self._start_pump()
         _finish_with_multiprocessing(self)
 
 
@@ -587,10 +607,12 @@ class DisabledRun(Run):
         self.settings = settings
         self.id, self.project = identity.run, identity.project
         self.group, self.job_type = identity.group, identity.job_type
-        self.resumed = False
+        self.resumed = self.joined = False
         self.dir = Path(settings.dir).absolute()
         self._name, self._tags, self._notes = identity.name, list(identity.tags), identity.notes
         self._sinks = []
+        self._redactor = None
+        self._after = []
         self._state = "running"
         self.config = Config()
         self.summary = RunSummary(lambda offset: Frames(offset))
@@ -619,7 +641,7 @@ class DisabledRun(Run):
 
     def end(self, state: str, exit_code: int, error: str) -> None: ...
 
-    def after_fork_in_child(self) -> None: ...
+    def _say(self, record: records.AnyRecord) -> None: ...
 
     def _now(self) -> float:
         return time.time()

@@ -37,6 +37,15 @@ _current: Run | None = None
 _lock = threading.RLock()
 
 
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()  # a thread of the parent may have been starting a run
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def init(
     project: str | None = None,
     name: str | None = None,
@@ -173,9 +182,9 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"{settings.project!r} can't be a project's name: up to 128 characters, without '/'")
     if settings.console not in ("wrap", "raw", "redirect", "off"):
         raise ValueError(f"console must be 'wrap', 'raw', 'redirect' or 'off', not {settings.console!r}")
-    if OFFLINE_SINK in settings.sink:
-        settings.mode = "offline" if settings.mode == "online" else settings.mode
-        settings.sink = []
+    if OFFLINE_SINK in settings.sink:  # beside others it adds nothing: there is always a journal
+        settings.sink = [uri for uri in settings.sink if uri != OFFLINE_SINK]
+        settings.mode = "offline" if settings.mode == "online" and not settings.sink else settings.mode
     elif not settings.sink:
         settings.sink = [DEFAULT_SINK]
     if settings.mode == "online":
@@ -212,16 +221,21 @@ def _start(settings: Settings, *, id_given: bool) -> Run:
     run_id = settings.run_id or (marker.read() if resume == "auto" else "") or new_run_id()
     if settings.mode == "disabled":
         return DisabledRun(_identity(settings, run_id, None), settings)
-    known = None
+    known, joined = None, False
     if settings.run_id or run_id == marker.read():
-        known = _lookup(settings, run_id)
+        from trackkit.core import remains
+
+        found = remains.find(Path(settings.dir).absolute(), run_id, _lookup(settings, run_id))
+        known, joined = found.known, found.joined
     if known is not None and resume == "never":
         raise ValueError(f"run {run_id!r} exists in {settings.dir}; pass resume='allow' to continue it")
     if known is None and resume == "must":
-        raise ValueError(f"resume='must', but {', '.join(settings.sink)} in {settings.dir} knows no run {run_id!r}")
+        where = "no journal" if settings.mode == "offline" else f"neither a journal nor {', '.join(settings.sink)}"
+        raise ValueError(f"resume='must', but {where} in {settings.dir} knows the run {run_id!r}")
     if resume == "auto":
         marker.write(run_id)
     run = Run(_identity(settings, run_id, known), settings, known)
+    run.joined = joined
     if resume == "auto":
         run.on_finished(marker.clear)
     return run
@@ -308,7 +322,7 @@ def _host() -> str:
 def _announce(run: Run) -> None:
     if run.settings.quiet or isinstance(run, DisabledRun):
         return
-    what = "resumes" if run.resumed else "is recorded"
+    what = "is joined" if run.joined else "resumes" if run.resumed else "is recorded"
     where = os.path.relpath(run.dir) if run.dir.is_relative_to(Path.cwd()) else str(run.dir)
     mode = "" if run.settings.mode == "online" else ", offline: send it later with `trackkit sync`"
     sys.stderr.write(f"trackkit: run {run.path} {what} in {where}{mode}\n")

@@ -21,6 +21,10 @@ class SinkError(Exception):
     """The sink can't take the batch now; the pump tries again later."""
 
 
+class SinkBusy(SinkError):
+    """Others are writing to the target; the pump tries again, and finds nothing wrong with that."""
+
+
 class SinkRefused(Exception):
     """The target refuses this run for good (no permission, unknown project); trying again is no use."""
 

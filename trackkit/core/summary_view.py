@@ -11,7 +11,7 @@ from trackkit.core import records
 from trackkit.core.config import to_json
 from trackkit.core.journal import Frames
 from trackkit.core.records import Json
-from trackkit.core.summary import Definition, Statistics, define, match, summarise
+from trackkit.core.summary import Definition, Statistics, define, entry_keys, match, summarise
 from trackkit.core.values import check_key, flatten
 
 _POINTS = b"\x96" + b"\xa1p"
@@ -32,8 +32,24 @@ def _keys_of(payload: bytes) -> bytes | None:
     return payload[21 : len(payload) - 1 - 8 * count]
 
 
+def _joined(rule: str, before: Any, value: float, definition: Definition | None) -> float:
+    """An entry as it is with what was logged before the run was resumed.
+
+    Of a mean only the value is known, not of how many points; it is that of what this process logged.
+    """
+    if not isinstance(before, (int, float)) or before != before:
+        return value
+    if rule == "best":
+        rule = "max" if definition is not None and definition.goal == "maximize" else "min"
+    if rule == "first" or (value != value and rule in ("min", "max")):
+        return before
+    return min(before, value) if rule == "min" else max(before, value) if rule == "max" else value
+
+
 class RunSummary(MutableMapping[str, Any]):
     """One value per metric, by default the last one logged, and whatever was set by hand.
+
+    Entries are read and set as items or as attributes.
 
     Nothing is computed when something is logged: the journal is read from where the last look ended.
 
@@ -50,7 +66,7 @@ class RunSummary(MutableMapping[str, Any]):
         read: Read,
         changed: Callable[[dict[str, Json], list[str]], None] = lambda values, removed: None,
     ) -> None:
-        self.definitions: tuple[Definition, ...] = ()
+        self._definitions: tuple[Definition, ...] = ()
         self._read = read
         self._changed = changed
         self._every_value_counts = False
@@ -59,11 +75,12 @@ class RunSummary(MutableMapping[str, Any]):
         self._texts: dict[str, str] = {}
         self._edited: dict[str, Any] = {}
         self._known: dict[str, Any] = {}
+        self._removed: set[str] = set()
         self._lock = threading.RLock()
 
     def restore(self, values: Mapping[str, Any]) -> None:
-        """Take over what the store knows of a resumed run."""
-        self._known.update(values)
+        """Take over what is known of a resumed run."""
+        self._known.update(flatten(values))
 
     def restart(self, read: Read) -> None:
         """Go on with another journal, in a forked child."""
@@ -80,17 +97,18 @@ class RunSummary(MutableMapping[str, Any]):
         for key in found:
             check_key(key)
         flat = flatten(found)
-        with self._lock:
-            self._edited.update(flat)
         if flat:
             self._changed({key: to_json(value) for key, value in flat.items()}, [])
+        with self._lock:
+            self._edited.update(flat)
+            self._removed.difference_update(flat)
 
     def define(self, record: records.Define) -> None:
         """Summarise by a definition from here on."""
         self.catch_up()
         with self._lock:
-            self.definitions = define(self.definitions, record)
-            rules = {rule for definition in self.definitions for rule in definition.summary or ()}
+            self._definitions = define(self._definitions, record)
+            rules = {rule for definition in self._definitions for rule in definition.summary or ()}
             self._every_value_counts = not rules <= {"last", "none"}
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,8 +117,11 @@ class RunSummary(MutableMapping[str, Any]):
         with self._lock:
             found = dict(self._known)
             for key, statistics in self._statistics.items():
-                found.update(summarise(key, statistics, match(self.definitions, key)))
-            return {**found, **self._texts, **self._edited}
+                definition = match(self._definitions, key)
+                for name, value in summarise(key, statistics, definition).items():
+                    found[name] = _joined(name.removeprefix(f"{key}."), found.get(name), value, definition)
+            found = {**found, **self._texts, **self._edited}
+            return {name: value for name, value in found.items() if name not in self._removed}
 
     def catch_up(self) -> None:
         """Read what was logged since the last look."""
@@ -109,11 +130,14 @@ class RunSummary(MutableMapping[str, Any]):
                 frames = self._read(self._offset)
                 if not frames.payloads:
                     return
-                self._take(frames.payloads)
+                self.take(frames.payloads)
                 self._offset = frames.end
 
-    def _take(self, payloads: list[bytes]) -> None:
-        """Only the last record of each set of keys matters, unless a rule asks for more than the last value."""
+    def take(self, payloads: list[bytes]) -> None:
+        """Count records in; those of other kinds than Points are passed over.
+
+        Only the last record of each set of keys matters, unless a rule asks for more than the last value.
+        """
         if self._every_value_counts:
             for payload in payloads:
                 self._add(payload)
@@ -138,6 +162,8 @@ class RunSummary(MutableMapping[str, Any]):
         numbers = struct.unpack(f">{len(record.keys)}d", record.values)
         for key, value in zip(record.keys, numbers, strict=True):
             self._statistics.setdefault(key, Statistics()).add(value)
+            if self._removed:
+                self._removed.difference_update(entry_keys(key))
         self._texts.update(record.texts)
 
     def __getitem__(self, key: str) -> Any:
@@ -153,10 +179,14 @@ class RunSummary(MutableMapping[str, Any]):
         self.update({key: value})
 
     def __delitem__(self, key: str) -> None:
-        with self._lock:
-            self._edited.pop(key, None)
-            self._known.pop(key, None)
+        gone = [name for name in self.as_dict() if name == key or name.startswith(f"{key}.")]
+        if not gone:
+            raise KeyError(key)
         self._changed({}, [key])
+        with self._lock:
+            self._removed.update(gone)
+            for name in gone:
+                self._edited.pop(name, None)
 
     def __getattr__(self, key: str) -> Any:
         if key.startswith("_"):
@@ -165,6 +195,15 @@ class RunSummary(MutableMapping[str, Any]):
             return self[key]
         except KeyError:
             raise AttributeError(f"summary has no entry {key!r}") from None
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        if key.startswith("_"):
+            object.__setattr__(self, key, value)
+        else:
+            self[key] = value
+
+    def __delattr__(self, key: str) -> None:
+        del self[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.as_dict())

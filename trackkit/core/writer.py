@@ -140,8 +140,9 @@ class MappedSegment:
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's file without touching it."""
-        os.close(self._handle)
-        self._handle = -1
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
     def delete(self) -> None:
         self.close(self.used)
@@ -596,8 +597,29 @@ class JournalWriter:
             return segment.used
         return 0
 
+    def before_fork(self) -> None:
+        """Wait until no thread is in the middle of an append, and keep them out until the fork is over."""
+        self.lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        self.lock.release()
+
+    def after_fork_in_child(self, append: Callable[[bytes], None]) -> None:
+        """In a forked child: leave the journal to the parent.
+
+        Parameters
+        ----------
+        append
+            Takes the records of whoever still holds this journal or a function of it, as `log = run.log` does: the
+            mapping is the parent's, and what is written to it here would damage what the parent writes.
+        """
+        self.limit, self.memory = -1, bytearray()
+        self.append = append  # type: ignore[method-assign, assignment]
+        self.abandon()
+        self.lock.release()
+
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's journal, which goes on without us."""
+        """Let go of the journal as it is, without touching its files."""
         for segment in [*self._segments(), *([self._prepared] if self._prepared else [])]:
             segment.abandon()
         if self._writer_lock is not None:

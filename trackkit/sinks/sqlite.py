@@ -17,7 +17,7 @@ from trackkit.backend.store.recovery import recover
 from trackkit.backend.store.sqlite import SQLiteDatabase, database_path
 from trackkit.core import records
 from trackkit.core.blobs import Blobs
-from trackkit.core.sink import Batch, Known, SinkError
+from trackkit.core.sink import Batch, Known, SinkBusy
 
 PATIENCE_SECONDS = 1.0
 """How long a call waits for other writers; longer waits are the pump's, whose thread has other work."""
@@ -119,7 +119,7 @@ def _as_sink_errors() -> Iterator[None]:
     try:
         yield
     except Busy as error:
-        raise SinkError(str(error)) from error
+        raise SinkBusy(str(error)) from error
 
 
 def _known(db: SQLiteDatabase, number: int) -> Known:
