@@ -32,6 +32,15 @@ def test_doctor_tells_what_is_wrong_and_fails(call, orphan: Path, tmp_path: Path
     assert orphan.exists()
 
 
+def test_a_damaged_database_is_told_with_what_saves_it(call, make_run, tmp_path):
+    make_run("one")
+    path = tmp_path / "trackkit.db"
+    path.write_bytes(b"x" * path.stat().st_size)
+    result = call("ls", root=tmp_path)
+    assert result.exit_code == 1
+    assert "file is not a database; `trackkit doctor --repair` saves what can be read of it" in result.stderr
+
+
 def test_doctor_repairs_when_asked(call, orphan: Path, tmp_path: Path):
     assert call("doctor", "--repair", root=tmp_path).exit_code == 0
     assert call("doctor", root=tmp_path).exit_code == 0

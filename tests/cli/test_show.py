@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
+import trackkit
+from trackkit.cli.show import accounting_line
+
 
 def test_show_says_what_a_run_was_given_and_what_came_out(call):
     output = call("show", "slow").stdout
@@ -48,6 +53,37 @@ def test_show_says_in_a_line_what_tracking_cost(ask, call):
     last = call("show", "fast").stdout.splitlines()[-1]
     assert "µs a call" in last
     assert "nothing dropped" in last
+
+
+def test_a_call_that_was_not_timed_is_not_told_to_cost_nothing():
+    line = accounting_line({"calls": 12.0, "call_microseconds": 0.0, "journal_bytes": 900.0, "dropped": 0.0})
+    assert line == "tracking: 12 records, 900 B of journal, nothing dropped"
+
+
+def test_show_tells_the_machines_readings_in_their_units(start_run, call, tmp_path):
+    start_run("machine", settings={"system": True, "system_interval": 0.1}).log({"loss": 1.0})
+    time.sleep(0.5)
+    trackkit.finish()
+    lines = call("show", "machine", "--system", root=tmp_path).stdout.splitlines()
+    (memory,) = (line for line in lines if line.strip().startswith("memory.used_bytes"))
+    (share,) = (line for line in lines if line.strip().startswith("memory.percent"))
+    assert memory.count("iB") == 4
+    assert share.count("%") == 4
+
+
+def test_show_lists_files_and_counts_source_files(start_run, call, tmp_path):
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for name in ("a.py", "b.py"):
+        (sources / name).write_text("print(1)\n")
+    run = start_run("files", group="sweep 7", job_type="train")
+    run.log_code(sources)
+    run.finish()
+    output = call("show", "files", root=tmp_path).stdout
+    assert "2 source files  code  18 B" in output
+    assert "sweep 7" in output
+    assert "job type train" in output
+    assert output.count("files") == 3, "the id, the heading and the line; the name, which is the id, is not repeated"
 
 
 def test_an_unknown_run_is_told_in_a_sentence(call):

@@ -343,3 +343,17 @@ def test_times_are_the_time_of_day(recording: Recording) -> None:
 
     for record in recording.points:
         assert record.time == pytest.approx(before, abs=5)
+
+
+@pytest.mark.parametrize("values", [{"loss": 1.0}, {"loss": 1.0, "note": "text takes the long way"}])
+def test_some_calls_are_timed_more_of_the_first(recording: Recording, values: dict[str, Any]) -> None:
+    recorder = recording.recorder
+    for _ in range(130):
+        recorder.log(values)
+    early = recorder.timed_calls
+    for _ in range(20_000):
+        recorder.log(values)
+
+    assert 1 <= early <= 20
+    assert 20_000 // 128 <= recorder.timed_calls - early <= 20_000 / 128 + 130
+    assert recorder.timed_nanoseconds > 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,9 +12,11 @@ import pytest
 
 from tests.store.conftest import Filler
 from tests.store.journals import BEGAN, Writer
+from trackkit import Api
 from trackkit.backend.store import runs, series
 from trackkit.backend.store.ingest import Ingest
 from trackkit.backend.store.maintenance import GRACE_SECONDS, doctor, gc
+from trackkit.backend.store.recovery import delete_journal
 from trackkit.backend.store.sqlite import SQLiteDatabase
 from trackkit.core import records
 from trackkit.core.blobs import Blobs
@@ -103,7 +107,54 @@ def test_a_damaged_database_is_told(root: Path, db: SQLiteDatabase) -> None:
     (first, *_) = doctor(root).findings
 
     assert first.kind == "database"
-    assert "restore it from a copy" in first.text
+    assert "is damaged" in first.text
+    assert "a repair saves what can be read" in first.text
+
+
+def test_a_repair_saves_what_can_be_read_of_a_damaged_database(root: Path, db: SQLiteDatabase) -> None:
+    for number in range(40):
+        writer = Writer(root, run=f"run{number}").start()
+        for step in range(3000):
+            writer.log({"loss": float(step), "acc": float(number)}, step=step)
+        Ingest(db, f"run{number}", "writer").write(writer.finish().die().batch())
+        delete_journal(writer.folder)
+    db.close()
+    path = root / "trackkit.db"
+    pages = path.stat().st_size // 4096
+    with open(path, "r+b") as file:
+        for page in range(40, pages, 97):
+            file.seek(page * 4096)
+            file.write(os.urandom(4096))
+
+    report = doctor(root, repair=True)
+
+    assert report.findings[0].kind == "database"
+    assert report.findings[0].repaired
+    assert "the damaged one is kept as trackkit.db.damaged-" in report.findings[0].text
+    assert doctor(root).healthy
+    runs = Api(root).runs()
+    whole = [run for run in runs if [len(run.series(key).value) for key in run.keys()] == [3000, 3000]]
+    assert len(runs) >= 30
+    assert len(whole) >= 15
+    assert all(run.series("acc").value[0] == float(run.id[3:]) for run in whole)
+    assert list(root.glob("trackkit.db.damaged-*"))
+
+
+def test_a_database_others_use_is_not_replaced(root: Path, db: SQLiteDatabase) -> None:
+    db.close()
+    path = root / "trackkit.db"
+    path.write_bytes(b"x" * path.stat().st_size)
+    program = "import sys; file = open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        (finding,) = doctor(root, repair=True).findings
+
+    assert not finding.repaired
+    assert f"is in use by process {other.pid}" in finding.text
+    (finding,) = doctor(root, repair=True).findings
+    assert "it can't be saved (file is not a database); restore it from a copy" in finding.text
 
 
 def test_a_newer_schema_is_told(root: Path, db: SQLiteDatabase) -> None:

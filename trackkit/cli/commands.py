@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
         except Exception as error:
             if not _is_for_the_user(error):
                 raise
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(f"{error}{_advice(error)}") from error
 
 
 def _is_for_the_user(error: Exception) -> bool:
@@ -78,6 +78,14 @@ def _is_for_the_user(error: Exception) -> bool:
     from trackkit.query import FilterError, RunNotFound
 
     return isinstance(error, (OSError, Busy, SchemaTooNew, FilterError, RunNotFound, sqlite3.Error))
+
+
+def _advice(error: Exception) -> str:
+    """What to do about a database that SQLite finds damaged."""
+    import sqlite3
+
+    damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return "; `trackkit doctor --repair` saves what can be read of it" if damaged else ""
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -65,7 +65,7 @@ def export(
         output.print_json({"files": written})
     else:
         for each in written:
-            click.echo(f"{each['path']}: {each['rows']} rows")
+            click.echo(f"{each['path']}: {output.count(each['rows'], 'row')}")
 
 
 def file_report(path: Path, write: Writer, table: tuple[Columns, Rows]) -> dict[str, Any]:

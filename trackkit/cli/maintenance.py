@@ -31,7 +31,8 @@ def doctor(repair: bool, location: str | None, as_json: bool) -> None:
 @store_options
 def gc(dry_run: bool, location: str | None, as_json: bool) -> None:
     """Free the space of runs deleted a week ago, of files no run refers to, of synced journals, of deleted rows."""
-    freed = maintenance.gc(store_folder(location), dry_run)
+    with output.progress("freeing", quiet=as_json) as progress:
+        freed = maintenance.gc(store_folder(location), dry_run, progress=progress)
     if as_json:
         output.print_json(msgspec.to_builtins(freed))
         return
@@ -46,7 +47,10 @@ def print_report(report: maintenance.Report, repair: bool) -> None:
     for finding in report.findings:
         mark = Text("repaired  ", "green") if finding.repaired else Text("wrong     ", "red")
         console.print(Text.assemble(mark, finding.text), soft_wrap=True)
-    checked = ", ".join(f"{number:,} {noun}" for noun, number in report.checked.items())
+    checked = ", ".join(
+        output.count(number, noun if noun == "series" else noun.removesuffix("s"))
+        for noun, number in report.checked.items()
+    )
     console.print(f"checked {checked or 'no database'}: {'nothing is wrong' if report.healthy else 'see above'}")
     if not report.healthy and not repair:
         console.print("`trackkit doctor --repair` puts right what can be", style="dim")

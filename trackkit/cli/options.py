@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from trackkit.backend.store.sqlite import DATABASE_NAME
+from trackkit.cli import output
 from trackkit.core.settings import load
 from trackkit.query import Api
 
@@ -58,7 +59,8 @@ def open_api(location: str | None) -> Api:
         If it is of a kind that can't be read, or a setting is wrong.
     """
     try:
-        return Api(location)
+        with output.progress("taking over what runs that died have left", quiet=False, of_bytes=True) as progress:
+            return Api(location, progress=progress)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
 

@@ -76,6 +76,24 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     return made
 
 
+def reading(key: str, value: float) -> str:
+    """A reading of the machine in the unit its key names.
+
+    Example
+    -------
+    >>> reading("process.rss_bytes", 1536), reading("cpu.percent", 99.25), reading("disk.read_bytes_per_second", 0)
+    ('1.5 KiB', '99.2 %', '0 B/s')
+    """
+    if key.endswith("_bytes"):
+        return size(value)
+    if key.endswith("_bytes_per_second"):
+        return f"{size(value)}/s"
+    for end, unit in (("percent", "%"), ("celsius", "°C"), ("watts", "W"), ("mhz", "MHz")):
+        if key.endswith(end):
+            return f"{value:.1f} {unit}"
+    return text(value)
+
+
 def text(value: Any) -> str:
     """A config or summary value in few characters."""
     if value is None:
@@ -138,15 +156,16 @@ def size(count: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """A number with its noun, whose plural ends in s."""
+    plural = noun if number == 1 or noun == "series" else f"{noun}s"
+    return f"{number:,} {plural}"
 
 
 @contextlib.contextmanager
 def progress(description: str, *, quiet: bool, of_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr while the block runs; hands out a function that takes what is done and what there is.
 
-    Nothing is drawn if `quiet`, or where stderr is no terminal.
+    Nothing is drawn if `quiet`, where stderr is no terminal, or before the function is first called.
     """
     stderr = Console(stderr=True)
     if quiet or not stderr.is_terminal:
@@ -155,6 +174,14 @@ def progress(description: str, *, quiet: bool, of_bytes: bool = False) -> Iterat
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
 
     amount = DownloadColumn() if of_bytes else MofNCompleteColumn()
-    with Progress(TextColumn("{task.description}"), BarColumn(), amount, console=stderr, transient=True) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), amount, console=stderr, transient=True)
+    task = bar.add_task(description, total=None)
+
+    def draw(done: int, total: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield draw
+    finally:
+        bar.stop()

@@ -102,11 +102,12 @@ def print_runs(runs: Sequence[Run], columns: Sequence[str] | None) -> None:
     """Print runs as a table with the given columns, or with those that tell them apart."""
     rows = [values(run) for run in runs]
     keys = chosen(rows) if columns is None else [key.strip() for key in columns if key.strip()]
-    table = output.table("run", "name", "state", "created", "took", *map(header, keys), right=tuple(map(header, keys)))
+    named = ["name"] if any(run.name != run.id for run in runs) else []
+    table = output.table("run", *named, "state", "created", "took", *map(header, keys), right=tuple(map(header, keys)))
     for run, entries in zip(runs, rows, strict=True):
         table.add_row(
             f"{run.project}/{run.id}",
-            run.name,
+            *(run.name for _ in named),
             output.state(run.state),
             output.age(run.created),
             output.duration(run.duration),

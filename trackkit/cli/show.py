@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -20,6 +20,9 @@ from trackkit.query import Api, Run, Series
 
 SPARKLINES = 40
 """Metrics drawn without being asked for; more are counted."""
+FILES = 20
+"""Files listed; more are counted."""
+ALERT_STYLES = {"warning": "yellow", "error": "red"}
 
 
 @click.command()
@@ -43,7 +46,8 @@ def show(name: str | None, globs: tuple[str, ...], system: bool, location: str |
     else:
         print_sparklines(console, "metrics", metrics)
     if system:
-        print_sparklines(console, "system", dict(run.system))
+        print_sparklines(console, "system", dict(run.system), output.reading)
+    print_files(console, run)
     print_alerts(console, run)
     console.print(f"\n{accounting_line(run.accounting)}", style="dim")
 
@@ -84,7 +88,9 @@ def page(run: Run) -> dict[str, Any]:
 def print_head(console: Console, run: Run) -> None:
     """Print who the run is, how it stands, and where it came from."""
     when = f"  {output.local(run.created)}, {output.duration(run.duration)}"
-    console.print(Text.assemble((run.name, "bold"), f"  {run.project}/{run.id}  ", output.state(run.state), when))
+    path = Text(f"{run.project}/{run.id}", "" if run.name != run.id else "bold")
+    name = Text(f"{run.name}  ", "bold") if run.name != run.id else Text()
+    console.print(Text.assemble(name, path, "  ", output.state(run.state), when))
     for label, value in facts(run):
         console.print(Text.assemble((f"{label:<8} ", "dim"), value), soft_wrap=True)
     if run.error:
@@ -96,6 +102,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """The lines under a run's head that have something to say."""
     known = run.metadata
     lines = [
+        ("group", run.group),
+        ("job type", run.job_type),
         ("tags", ", ".join(run.tags)),
         ("notes", run.notes),
         ("command", shlex.join(known.get("command") or [])),
@@ -133,7 +141,12 @@ def print_entries(console: Console, title: str, entries: Sequence[tuple[str, Any
         console.print(f"  {key:<{width}}  {output.text(value)}", soft_wrap=True)
 
 
-def print_sparklines(console: Console, title: str, metrics: dict[str, Series]) -> None:
+def print_sparklines(
+    console: Console,
+    title: str,
+    metrics: dict[str, Series],
+    write: Callable[[str, float], str] = lambda key, value: output.text(value),
+) -> None:
     """Print a line for each series: its shape, ends and extremes."""
     if not metrics:
         return
@@ -144,7 +157,7 @@ def print_sparklines(console: Console, title: str, metrics: dict[str, Series]) -
         finite = series.value[np.isfinite(series.value)]
         ends = (series.value[0], series.value[-1]) if len(series.value) else (None, None)
         extremes = (finite.min(), finite.max()) if len(finite) else (None, None)
-        cells = (output.text(None if value is None else float(value)) for value in (*ends, *extremes))
+        cells = ("" if value is None else write(key, float(value)) for value in (*ends, *extremes))
         table.add_row(f"  {key}", sparkline(series.value), str(len(series.value)), *cells)
     console.print(table)
     if len(metrics) > SPARKLINES:
@@ -160,13 +173,36 @@ def print_charts(console: Console, metrics: dict[str, Series]) -> None:
             console.print(line, no_wrap=True)
 
 
+def print_files(console: Console, run: Run) -> None:
+    """Print the files of the run; of code, which may be a whole folder, how many and how large."""
+    files = run.files()
+    code = [file for file in files if file.kind == "code"]
+    lines = [(file.path, file.kind, output.size(file.size)) for file in files if file.kind != "code"][:FILES]
+    if len(code) > 1:
+        lines.insert(0, (output.count(len(code), "source file"), "code", output.size(sum(file.size for file in code))))
+    else:
+        lines[:0] = [(file.path, "code", output.size(file.size)) for file in code]
+    if not lines:
+        return
+    output.print_heading(console, "files")
+    table = output.table("", "", "")
+    table.show_header = False
+    for path, kind, size in lines:
+        table.add_row(f"  {path}", kind, size)
+    console.print(table)
+    if len(files) - len(code) > FILES:
+        console.print(f"  and {len(files) - len(code) - FILES} more", style="dim")
+
+
 def print_alerts(console: Console, run: Run) -> None:
     """Print the alerts of the run."""
     alerts = run.alerts()
     if alerts:
         output.print_heading(console, "alerts")
     for alert in alerts:
-        console.print(f"  {output.local(alert.time)}  {alert.level}  {alert.title}  {alert.text}")
+        said = f"{alert.title}: {alert.text}" if alert.text else alert.title
+        mark = Text(f"{alert.level:<7}", ALERT_STYLES.get(alert.level, ""))
+        console.print(Text.assemble(f"  {output.local(alert.time)}  ", mark, f"  {said}"), soft_wrap=True)
 
 
 def matching(metrics: dict[str, Series], globs: Sequence[str]) -> dict[str, Series]:
@@ -188,11 +224,12 @@ def accounting_line(accounting: dict[str, float]) -> str:
     """What tracking cost the run, in a line."""
     if not accounting:
         return "tracking: no writer has ended yet and told what it cost"
-    parts = [
-        f"{accounting.get('calls', 0):,.0f} records",
-        f"{accounting.get('call_microseconds', 0):.1f} µs a call",
-        f"{output.size(accounting.get('journal_bytes', 0))} of journal",
-    ]
+    parts = [f"{accounting.get('calls', 0):,.0f} records"]
+    if accounting.get("call_microseconds"):
+        parts.append(f"{accounting['call_microseconds']:.1f} µs a call")
+    parts.append(f"{output.size(accounting.get('journal_bytes', 0))} of journal")
+    if accounting.get("waiting_bytes"):
+        parts.append(f"{output.size(accounting['waiting_bytes'])} of it queued at the end")
     for key, said in (("retries", "retries"), ("dropped", "records dropped")):
         if accounting.get(key):
             parts.append(f"{accounting[key]:,.0f} {said}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Sequence
 
@@ -29,6 +30,8 @@ def sync(
     """
     chosen = list(paths) or [str(store_folder(location))]
     stop = threading.Event()
+    if follow:  # Ctrl-C ends the following, and what was sent is told
+        signal.signal(signal.SIGINT, lambda number, frame: stop.set())
     with output.progress("sending", quiet=as_json, of_bytes=True) as progress:
         try:
             sent = send(chosen, to, follow=follow, clean=clean, progress=progress, stop=stop)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 INLINE_BYTES = 16 * 1024
 """Smaller content is kept in its record, larger content as a blob."""
 CONSOLE_FLUSH_SECONDS = 1.0
+OWN_FOLDERS = ("journals", "blobs", "resume")
+"""What a store's folder has that is text and yet nobody's code, wherever that folder is."""
 
 
 class Capture:
@@ -50,6 +52,7 @@ class Capture:
         self._now = now
         self._settings = settings
         self._root = root
+        self._own_folders = [root / name for name in OWN_FOLDERS]
         self._redactor = redactor
         self.rest: Callable[[], None] = lambda: None
         """Gives way to the training thread; the pump's, once there is one."""
@@ -133,7 +136,9 @@ class Capture:
             path, content = source
             self._keep_source("code/main", path, content)
             yield path
-        if settings.git and (patch := provenance.git_diff(Path.cwd(), redactor, without=self._root, rest=self.rest)):
+        if settings.git and (
+            patch := provenance.git_diff(Path.cwd(), redactor, without=self._own_folders, rest=self.rest)
+        ):
             self._keep("diff", "diff", "diff.patch", patch.encode("utf-8", "surrogateescape"))
             yield patch
 
@@ -147,10 +152,10 @@ class Capture:
         from trackkit.core.provenance import code_files
 
         kept = []
-        store = self._root.resolve()
+        own = [folder.resolve() for folder in self._own_folders]
         for file in code_files(root, include, exclude):
-            if file.resolve().is_relative_to(store):
-                continue  # the store's own notes are no code
+            if any(file.resolve().is_relative_to(folder) for folder in own):
+                continue
             path = file.relative_to(root).as_posix() if file.is_absolute() == root.is_absolute() else file.as_posix()
             try:
                 self._keep_source(f"code/{path}", path, file.read_bytes())

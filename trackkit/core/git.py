@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def state(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def patch(folder: Path, *, max_bytes: int, untracked_max_bytes: int, without: Path | None = None) -> bytes | None:
+def patch(folder: Path, *, max_bytes: int, untracked_max_bytes: int, without: Sequence[Path] = ()) -> bytes | None:
     """The difference of tracked and small untracked text files from HEAD, as one patch for `git apply`."""
     root = top(folder)
     if root is None:
@@ -149,13 +149,12 @@ def _whole_files(changes: bytes, most: int) -> bytes:
     return changes[:end] + b"# left out, the patch is larger than %d bytes\n" % most
 
 
-def _untracked(root: Path, without: Path | None) -> list[bytes]:
+def _untracked(root: Path, without: Sequence[Path]) -> list[bytes]:
     listed = output(root, "ls-files", "-z", "--others", "--exclude-standard") or b""
     names = (name for name in listed.split(b"\0") if name and b".trackkit" not in name.split(b"/"))
-    if without is not None and without.resolve().is_relative_to(root.resolve()):
-        store = os.fsencode(without.resolve().relative_to(root.resolve())) + b"/"
-        names = (name for name in names if not name.startswith(store))
-    return sorted(names)[:_MOST_UNTRACKED]
+    top = os.fsencode(root.resolve()) + b"/"
+    folders = tuple(os.fsencode(folder.resolve()).removeprefix(top) + b"/" for folder in without)
+    return sorted(name for name in names if not name.startswith(folders))[:_MOST_UNTRACKED]
 
 
 def _new_file(root: Path, name: bytes, most: int) -> bytes:

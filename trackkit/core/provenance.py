@@ -96,7 +96,7 @@ def git_diff(
     *,
     max_bytes: int = DIFF_BYTES,
     untracked_max_bytes: int = UNTRACKED_BYTES,
-    without: Path | None = None,
+    without: Sequence[Path] = (),
     rest: Callable[[], None] = lambda: None,
 ) -> str | None:
     """The difference of a work tree from HEAD, as a patch for `git apply`; secrets in it are replaced.
@@ -113,7 +113,7 @@ def git_diff(
     max_bytes, untracked_max_bytes
         The most bytes of the patch of tracked files, and of one untracked file.
     without
-        A folder whose untracked files are left out: the store's own.
+        Folders whose untracked files are left out: the store's own.
     rest
         Called about every 100 µs while secrets are looked for.
 

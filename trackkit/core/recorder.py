@@ -24,7 +24,7 @@ _MAX_SHAPES = 4096
 """Key sets remembered for the fast path; a script that logs more different ones starts over."""
 _MAX_SHAPE_KEYS = 4000
 _SAMPLE_MASK = 127
-"""One call in 128 is timed, to tell what logging costs without adding to it."""
+"""One call in 128 is timed, more of a run's first, to tell what logging costs without adding to it."""
 
 Packer = Callable[..., bytes]
 
@@ -55,7 +55,10 @@ class Recorder:
         self.offset = time.time() - time.monotonic()
         """What to add to the monotonic clock to get the time of day."""
         self.timed_calls = 0
+        self.timed_from = loggable.MIN_STEP
+        """The step from which on the next call is timed."""
         self.timed_nanoseconds = 0
+        self._long_ways = 0
         self.gathering = False
         """Whether values wait to be committed."""
         self.steps = itertools.count(first_step)  # next() on it is atomic
@@ -84,6 +87,18 @@ class Recorder:
 
         `counted` tells that the step is not the caller's; `number` is then the one counted already, or None.
         """
+        self._long_ways += 1
+        if self._long_ways & _SAMPLE_MASK:
+            return self._record_anything(values, number, counted, commit)
+        began = time.perf_counter_ns()
+        self._record_anything(values, number, counted, commit)
+        self.timed_calls += 1
+        self.timed_nanoseconds += time.perf_counter_ns() - began
+        return None
+
+    def _record_anything(
+        self, values: Mapping[str, Any], number: int | None, counted: bool, commit: bool | None
+    ) -> None:
         try:
             found, texts = loggable.split(values)
             number = loggable.check_step(self._count(commit) if number is None else number)
@@ -177,7 +192,7 @@ def _fast_log(recorder: Recorder, journal: JournalWriter, shapes: dict[tuple[Any
                 number = next(recorder.steps)
             elif number.__class__ is not int:  # a bool, say, or one of NumPy's, with which counting would go on
                 return recorder.log_anything(values, number, False, commit)
-            began = 0 if number & _SAMPLE_MASK else clock()
+            began = clock() if number >= recorder.timed_from else 0
             # One struct.pack with the msgpack between the numbers ready-made costs half of what building and
             # encoding a record does; it also refuses whatever is no number.
             payload = pack(_TAG, number, _DOUBLE, monotonic() + recorder.offset, middle, *values.values(), _NO_TEXTS)
@@ -204,8 +219,9 @@ def _fast_log(recorder: Recorder, journal: JournalWriter, shapes: dict[tuple[Any
         if step is not None:
             recorder.steps = itertools.count(number + 1)
         if began:
-            recorder.timed_calls += 1
             recorder.timed_nanoseconds += clock() - began
+            recorder.timed_calls += 1
+            recorder.timed_from = number + min(recorder.timed_calls, _SAMPLE_MASK) + 1
         return None
 
     return log

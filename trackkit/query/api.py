@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trackkit.backend.store import runs
@@ -25,6 +25,8 @@ class Api:
     uri
         The store's folder, its database file or `sqlite:///path`; by default the folder the settings
         name (`TRACKKIT_DIR`, or else `.trackkit`).
+    progress
+        Called now and then with the bytes done and to do, while journals of runs that died are taken over.
 
     Raises
     ------
@@ -42,8 +44,10 @@ class Api:
     array([2.31, 1.12, 0.54])
     """
 
-    def __init__(self, uri: str | os.PathLike[str] | None = None) -> None:
-        self._store = Store(uri)
+    def __init__(
+        self, uri: str | os.PathLike[str] | None = None, *, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        self._store = Store(uri, progress=progress)
 
     def projects(self) -> list[Project]:
         """The projects, the one with the latest activity first."""

@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -32,6 +32,8 @@ class Store:
     ----------
     uri
         The store's folder, its database file or `sqlite:///path`; None for the folder the settings name.
+    progress
+        Called now and then with the bytes done and to do, while journals are taken over.
 
     Raises
     ------
@@ -41,11 +43,13 @@ class Store:
         If the URI is of a kind that can't be read.
     """
 
-    def __init__(self, uri: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, uri: str | os.PathLike[str] | None = None, *, progress: Callable[[int, int], None] | None = None
+    ) -> None:
         self.path = _database_path(uri)
         self.root = self.path.parent
         self._local = threading.local()
-        _recover(self.root)
+        _recover(self.root, progress)
         if not self.path.is_file():
             raise FileNotFoundError(self._absence())
         self.db  # noqa: B018  opened now, so that a file that can't be read is reported here
@@ -133,7 +137,7 @@ def _local_path(uri: str) -> str:
     raise ValueError(f"{uri} can't be read: a store is a folder, a database file or sqlite:///path")
 
 
-def _recover(root: Path) -> None:
+def _recover(root: Path, progress: Callable[[int, int], None] | None) -> None:
     """Take over what dead writers left in their journals, where that can be done."""
     if time.monotonic() - _recovered.get(root, -RECOVERY_PAUSE) < RECOVERY_PAUSE or not root.is_dir():
         return
@@ -143,7 +147,7 @@ def _recover(root: Path) -> None:
         return
     _recovered[root] = time.monotonic()
     with contextlib.suppress(OSError, sqlite3.OperationalError, Busy):
-        recover(root)
+        recover(root, progress=progress)
 
 
 def _open_for_reading(path: Path) -> SQLiteDatabase:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from trackkit.backend.store import codec, recovery, runs, writers
+from trackkit.backend.store import codec, recovery, runs, salvage, writers
 from trackkit.backend.store.columns import is_record
 from trackkit.backend.store.database import Busy, SchemaTooNew
 from trackkit.backend.store.sqlite import DATABASE_NAME, SQLiteDatabase
@@ -82,8 +82,9 @@ def doctor(root: Path, repair: bool = False, *, progress: recovery.Progress | No
     root
         The store's folder.
     repair
-        Put right what can be: bring orphaned journals into the store, mark the runs of dead writers crashed,
-        count series anew, delete blobs that nothing refers to. Without it nothing is changed.
+        Put right what can be: save what can be read of a damaged database into a new one, bring orphaned journals into
+        the store, mark the runs of dead writers crashed, count series anew, delete blobs that nothing refers to.
+        Without it nothing is changed.
     progress
         Called now and then with the steps done and to do.
 
@@ -96,6 +97,10 @@ def doctor(root: Path, repair: bool = False, *, progress: recovery.Progress | No
     if not path.exists() and not (root / "journals").is_dir():
         raise FileNotFoundError(f"there is no trackkit store in {root}: expected {DATABASE_NAME} or journals/ in it")
     report = Report()
+    if path.exists():
+        _check_file(path, root, repair, report)
+    if not report.healthy:
+        return report  # nothing else can be trusted
     _check_journals(root, repair, report)
     if not path.exists():
         return report
@@ -103,7 +108,7 @@ def doctor(root: Path, repair: bool = False, *, progress: recovery.Progress | No
         with contextlib.closing(SQLiteDatabase(path, read_only=not repair)) as db:
             db.migrate()
             checks: list[Callable[[SQLiteDatabase, Path, bool, Report], None]]
-            checks = [_check_database, _check_runs, _check_series, _check_blobs]
+            checks = [_check_runs, _check_series, _check_blobs]
             for number, check in enumerate(checks):
                 check(db, root, repair, report)
                 if progress is not None:
@@ -115,7 +120,7 @@ def doctor(root: Path, repair: bool = False, *, progress: recovery.Progress | No
     return report
 
 
-def gc(root: Path, dry_run: bool = False) -> Freed:
+def gc(root: Path, dry_run: bool = False, *, progress: recovery.Progress | None = None) -> Freed:
     """Free space: runs long in the trash, blobs of no run, journals synced everywhere, the database's free pages.
 
     Parameters
@@ -124,6 +129,8 @@ def gc(root: Path, dry_run: bool = False) -> Freed:
         The store's folder.
     dry_run
         Only tell what would go.
+    progress
+        Called now and then with the steps done and to do.
 
     Raises
     ------
@@ -138,18 +145,29 @@ def gc(root: Path, dry_run: bool = False) -> Freed:
     freed = Freed()
     with contextlib.closing(SQLiteDatabase(path, read_only=dry_run)) as db:
         db.migrate()
-        _empty_trash(db, dry_run, freed)
-        _delete_journals(root, dry_run, freed)
-        _delete_blobs(db, root, dry_run, freed)
-        if dry_run:
-            pages, size = (db.query(f"pragma {name}")[0][0] for name in ("freelist_count", "page_size"))
-            freed.bytes += pages * size
-        else:
-            before = _disk_size(path)
-            db.execute("vacuum")
-            db.query("pragma wal_checkpoint(truncate)")
-            freed.bytes += max(0, before - _disk_size(path))
+        steps: list[Callable[[], None]] = [
+            lambda: _empty_trash(db, dry_run, freed),
+            lambda: _delete_journals(root, dry_run, freed),
+            lambda: _delete_blobs(db, root, dry_run, freed),
+            lambda: _shrink(db, dry_run, freed),
+        ]
+        for number, step in enumerate(steps):
+            step()
+            if progress is not None:
+                progress(number + 1, len(steps))
     return freed
+
+
+def _shrink(db: SQLiteDatabase, dry_run: bool, freed: Freed) -> None:
+    """Give back the pages of deleted rows."""
+    if dry_run:
+        pages, size = (db.query(f"pragma {name}")[0][0] for name in ("freelist_count", "page_size"))
+        freed.bytes += pages * size
+        return
+    before = _disk_size(db.path)
+    db.execute("vacuum")
+    db.query("pragma wal_checkpoint(truncate)")
+    freed.bytes += max(0, before - _disk_size(db.path))
 
 
 def _disk_size(path: Path) -> int:
@@ -186,11 +204,40 @@ def _check_journals(root: Path, repair: bool, report: Report) -> None:
     report.findings += [finding for some in found.values() for finding in some]
 
 
-def _check_database(db: SQLiteDatabase, root: Path, repair: bool, report: Report) -> None:
+def _check_file(path: Path, root: Path, repair: bool, report: Report) -> None:
     """SQLite's own check of the file."""
-    for (text,) in db.query("pragma integrity_check"):
-        if text != "ok":
-            report.findings.append(Finding("database", f"{db.path} is damaged: {text}; restore it from a copy"))
+    wrong = _damage(path)
+    if not wrong:
+        return
+    more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    finding = Finding("database", f"{path} is damaged: {wrong[0]}{more}")
+    report.findings.append(finding)
+    if not repair:
+        finding.text += "; a repair saves what can be read"
+        return
+    living = [folder.parent.name for folder in journal.writer_folders(root) if journal.is_alive(folder)]
+    if living:
+        finding.text += f"; it can't be repaired while runs write to it: {', '.join(living)}"
+        return
+    try:
+        saved = salvage.salvage(path)
+    except salvage.Unsalvageable as error:
+        finding.text += f"; {error}"
+        return
+    finding.repaired = True
+    lost = f", parts of {', '.join(saved.torn)} are lost" if saved.torn else ", nothing is lost"
+    finding.text += f"; {saved.rows:,} rows are in a new file{lost}; the damaged one is kept as {saved.kept.name}"
+
+
+def _damage(path: Path) -> list[str]:
+    """What SQLite finds wrong with a file, a line each."""
+    try:
+        with contextlib.closing(SQLiteDatabase(path, read_only=True)) as db:
+            found = "\n".join(text for (text,) in db.query("pragma integrity_check(100)"))
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return [str(error)] if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else []
+    return [line for line in found.splitlines() if line != "ok" and not line.startswith("***")]
 
 
 def _check_runs(db: SQLiteDatabase, root: Path, repair: bool, report: Report) -> None:
@@ -227,8 +274,11 @@ def _check_series(db: SQLiteDatabase, root: Path, repair: bool, report: Report) 
         finding = Finding("series", f"{text}, {in_chunks} of them sealed")
         if repair:
             with db.atomic():
-                update = "update series set count = ?, sealed = ? where run = ? and series = ?"
-                db.execute(update, [in_chunks + in_rows, in_chunks, run, number])
+                if in_chunks + in_rows:
+                    update = "update series set count = ?, sealed = ? where run = ? and series = ?"
+                    db.execute(update, [in_chunks + in_rows, in_chunks, run, number])
+                else:
+                    db.execute("delete from series where run = ? and series = ?", [run, number])
             finding.repaired = True
         report.findings.append(finding)
     for id, key, seq in _unreadable_chunks(db):
@@ -263,11 +313,12 @@ def _check_blobs(db: SQLiteDatabase, root: Path, repair: bool, report: Report) -
                 f"the content of {path} is missing: there is no blob {digest}; sync the run again if its journal exists"
             )
             report.findings.append(Finding("blob", text))
-    for digest in sorted(present):
+    unreferenced = set(_unreferenced(db, root))
+    for digest in sorted(present - unreferenced):
         if not blobs.verify(digest):
             text = f"the blob {digest} is damaged: its content has another digest; restore it from a copy"
             report.findings.append(Finding("blob", text))
-    for digest in _unreferenced(db, root):
+    for digest in sorted(unreferenced):
         finding = Finding("blob", f"nothing refers to the blob {digest}; `trackkit gc` deletes it")
         if repair:
             blobs.delete(digest)
