@@ -1,7 +1,7 @@
 """Run the benchmarks, each in a process of its own, and print trackkit's figures beside the others'.
 
-`python -m benchmarks [calls|throughput|start|stores|postgres ...]`; peers are measured where they are installed, and
-PostgreSQL where it is.
+`python -m benchmarks [calls|throughput|loss|start|system|stores|postgres ...]`; peers are measured where they are
+installed, and PostgreSQL where it is.
 """
 
 from __future__ import annotations
@@ -19,12 +19,21 @@ from tests.store import postgres
 BUDGETS = {
     "calls": "budget: p50 ≤ 1.5, p99 ≤ 10, worst ≤ 1,000, step_p50 ≤ 4, added ≤ 15",
     "throughput": "budget: ≥ 1,000,000 points/s, finish ≤ 300 ms",
+    "loss": "budget: 0",
+    "sampler_percent_of_a_core": "≤ 0.5",
     "import_ms": "≤ 30", "init_ms": "≤ 50", "rss_mb": "≤ 40", "replay_points_per_second": "≥ 1,500,000",
     "replay_peak_rss_mb": "≤ 200", "bytes_per_point": "≤ 9", "series_read_ms": "≤ 30",
     "fast_postgres_points_per_second": "≥ 300,000", "fast_postgres_bytes_per_point_packed": "≤ 9",
     "search_two_conditions_ms": "≤ 100", "search_state_and_tag_ms": "≤ 100",
 }  # fmt: skip
-UNITS = {"calls": "µs a call of 10 values", "throughput": "200,000 points in 20,000 calls (MLflow: 3,000 in 300)"}
+UNITS = {
+    "calls": "µs a call of 10 values",
+    "throughput": "200,000 points in 20,000 calls (MLflow: 3,000 in 300)",
+    "loss": "per cent of 500 calls lost after SIGKILL of the process group",
+}
+PARTS = ("calls", "throughput", "loss", "start", "system", "stores")
+FLOORS = {"calls": {"p50": "deque.append(dict)", "added_wall": "struct.pack + os.write"}}
+"""What a column is also told as a multiple of."""
 
 
 def measure(module: str, argument: str | None = None) -> dict[str, float]:
@@ -45,6 +54,10 @@ def compare(console: Console, module: str) -> None:
     for name, figures in rows.items():
         table.add_row(name, *(f"{figures[column]:,.2f}" if column in figures else "" for column in columns))
     console.print(table)
+    for column, floor in FLOORS.get(module, {}).items():
+        if rows.get(floor) and rows.get("trackkit"):
+            times = rows["trackkit"][column] / rows[floor][column]
+            console.print(f"{column}: trackkit is {times:.2f} times {floor}")
 
 
 def own(console: Console, title: str, figures: dict[str, float]) -> None:
@@ -56,10 +69,10 @@ def own(console: Console, title: str, figures: dict[str, float]) -> None:
 
 def main(parts: list[str]) -> None:
     console = Console(width=120)
-    for part in parts or ["calls", "throughput", "start", "stores", *([] if postgres.missing() else ["postgres"])]:
+    for part in parts or [*PARTS, *([] if postgres.missing() else ["postgres"])]:
         if part in UNITS:
             compare(console, part)
-        elif part in ("start", "postgres"):
+        elif part in ("start", "system", "postgres"):
             own(console, part, measure(part))
         else:
             for name in sorted(stores.PARTS):
