@@ -86,6 +86,26 @@ def test_show_lists_files_and_counts_source_files(start_run, call, tmp_path):
     assert output.count("files") == 3, "the id, the heading and the line; the name, which is the id, is not repeated"
 
 
+def test_a_run_with_very_many_keys_is_shown_in_part(start_run, call, ask, tmp_path):
+    start_run("many").log({f"key_{number:03d}": float(number) for number in range(200)})
+    trackkit.finish()
+    lines = call("show", "many", root=tmp_path).stdout.splitlines()
+    assert len(lines) < 130
+    assert "  and 140 more, which --json lists" in lines
+    assert "  and 160 more; --key GLOB draws them" in lines
+    assert len(ask("show", "many", root=tmp_path)["metrics"]) == 200
+
+
+def test_the_terminal_obeys_nothing_a_run_has_in_its_names(start_run, call, tmp_path):
+    start_run("odd", name="clear\x1b[2J", config={"a\nb": "\x1b]0;title\x07"}).log({"c\rd": 1.0})
+    trackkit.finish()
+    for command in (["show", "odd"], ["ls"], ["tail", "odd"]):
+        output = call(*command, root=tmp_path).stdout
+        assert not set(output) & set("\x1b\x07\r")
+    assert "a\\nb" in call("show", "odd", root=tmp_path).stdout
+    assert "clear\\x1b[2J" in call("ls", root=tmp_path).stdout
+
+
 def test_an_unknown_run_is_told_in_a_sentence(call):
     result = call("show", "fest")
     assert result.exit_code == 1

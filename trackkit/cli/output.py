@@ -102,7 +102,27 @@ def text(value: Any) -> str:
         return f"{value:.5g}"
     if isinstance(value, (dict, list)):
         return json_line(value)
-    return str(value)
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    r"""Text with its control characters spelled out: whatever is in a run's names, the terminal must not obey it.
+
+    Example
+    -------
+    >>> printable("net\n\x1b[2J")
+    'net\\n\\x1b[2J'
+    """
+    return text if text.isprintable() else "".join(_spelled(character) for character in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for text of several lines, which stay lines."""
+    return "\n".join(map(printable, text.expandtabs().split("\n")))
+
+
+def _spelled(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]
 
 
 def state(name: str) -> Text:

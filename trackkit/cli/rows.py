@@ -72,4 +72,4 @@ def is_shared_number(key: str, rows: Sequence[dict[str, Any]]) -> bool:
 
 def header(key: str) -> str:
     """A column's name: the key without what it is a key of."""
-    return key.partition(".")[2] if key.startswith(("config.", "summary.")) else key
+    return output.printable(key.partition(".")[2] if key.startswith(("config.", "summary.")) else key)

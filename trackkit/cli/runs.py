@@ -94,7 +94,7 @@ def list_projects(api: Api, as_json: bool) -> None:
         return
     table = output.table("project", "runs", "running", "last activity", right=("runs", "running"))
     for each in projects:
-        table.add_row(each.name, str(each.count), str(each.running), output.age(each.updated))
+        table.add_row(output.printable(each.name), str(each.count), str(each.running), output.age(each.updated))
     output.console().print(table)
 
 
@@ -106,8 +106,8 @@ def print_runs(runs: Sequence[Run], columns: Sequence[str] | None) -> None:
     table = output.table("run", *named, "state", "created", "took", *map(header, keys), right=tuple(map(header, keys)))
     for run, entries in zip(runs, rows, strict=True):
         table.add_row(
-            f"{run.project}/{run.id}",
-            *(run.name for _ in named),
+            output.printable(f"{run.project}/{run.id}"),
+            *(output.printable(run.name) for _ in named),
             output.state(run.state),
             output.age(run.created),
             output.duration(run.duration),

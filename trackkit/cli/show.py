@@ -20,6 +20,8 @@ from trackkit.query import Api, Run, Series
 
 SPARKLINES = 40
 """Metrics drawn without being asked for; more are counted."""
+ENTRIES = 60
+"""Entries of config and of summary listed; more are counted."""
 FILES = 20
 """Files listed; more are counted."""
 ALERT_STYLES = {"warning": "yellow", "error": "red"}
@@ -88,14 +90,14 @@ def page(run: Run) -> dict[str, Any]:
 def print_head(console: Console, run: Run) -> None:
     """Print who the run is, how it stands, and where it came from."""
     when = f"  {output.local(run.created)}, {output.duration(run.duration)}"
-    path = Text(f"{run.project}/{run.id}", "" if run.name != run.id else "bold")
-    name = Text(f"{run.name}  ", "bold") if run.name != run.id else Text()
+    path = Text(output.printable(f"{run.project}/{run.id}"), "" if run.name != run.id else "bold")
+    name = Text(f"{output.printable(run.name)}  ", "bold") if run.name != run.id else Text()
     console.print(Text.assemble(name, path, "  ", output.state(run.state), when))
     for label, value in facts(run):
-        console.print(Text.assemble((f"{label:<8} ", "dim"), value), soft_wrap=True)
+        console.print(Text.assemble((f"{label:<8} ", "dim"), output.printable_lines(value)), soft_wrap=True)
     if run.error:
         output.print_heading(console, f"{run.state} with exit code {run.exit_code}")
-        console.print(run.error.rstrip(), soft_wrap=True)
+        console.print(output.printable_lines(run.error.rstrip()), soft_wrap=True)
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -136,9 +138,12 @@ def print_entries(console: Console, title: str, entries: Sequence[tuple[str, Any
     if not entries:
         return
     output.print_heading(console, title)
-    width = max(len(key) for key, _ in entries)
-    for key, value in entries:
+    shown = [(output.printable(key), value) for key, value in entries[:ENTRIES]]
+    width = max(len(key) for key, _ in shown)
+    for key, value in shown:
         console.print(f"  {key:<{width}}  {output.text(value)}", soft_wrap=True)
+    if len(entries) > ENTRIES:
+        console.print(f"  and {len(entries) - ENTRIES:,} more, which --json lists", style="dim")
 
 
 def print_sparklines(
@@ -158,17 +163,17 @@ def print_sparklines(
         ends = (series.value[0], series.value[-1]) if len(series.value) else (None, None)
         extremes = (finite.min(), finite.max()) if len(finite) else (None, None)
         cells = ("" if value is None else write(key, float(value)) for value in (*ends, *extremes))
-        table.add_row(f"  {key}", sparkline(series.value), str(len(series.value)), *cells)
+        table.add_row(f"  {output.printable(key)}", sparkline(series.value), str(len(series.value)), *cells)
     console.print(table)
     if len(metrics) > SPARKLINES:
-        console.print(f"  and {len(metrics) - SPARKLINES} more", style="dim")
+        console.print(f"  and {len(metrics) - SPARKLINES:,} more; --key GLOB draws them", style="dim")
 
 
 def print_charts(console: Console, metrics: dict[str, Series]) -> None:
     """Print a line chart for each series."""
     width = max(min(console.width, 100) - 14, 20)
     for key, series in metrics.items():
-        output.print_heading(console, key)
+        output.print_heading(console, output.printable(key))
         for line in line_chart(series.step.astype(float), series.value, width):
             console.print(line, no_wrap=True)
 
@@ -188,7 +193,7 @@ def print_files(console: Console, run: Run) -> None:
     table = output.table("", "", "")
     table.show_header = False
     for path, kind, size in lines:
-        table.add_row(f"  {path}", kind, size)
+        table.add_row(f"  {output.printable(path)}", kind, size)
     console.print(table)
     if len(files) - len(code) > FILES:
         console.print(f"  and {len(files) - len(code) - FILES} more", style="dim")
@@ -200,7 +205,7 @@ def print_alerts(console: Console, run: Run) -> None:
     if alerts:
         output.print_heading(console, "alerts")
     for alert in alerts:
-        said = f"{alert.title}: {alert.text}" if alert.text else alert.title
+        said = output.printable(f"{alert.title}: {alert.text}" if alert.text else alert.title)
         mark = Text(f"{alert.level:<7}", ALERT_STYLES.get(alert.level, ""))
         console.print(Text.assemble(f"  {output.local(alert.time)}  ", mark, f"  {said}"), soft_wrap=True)
 

@@ -101,5 +101,7 @@ def new_text(states: Iterator[Run], lines: int) -> Iterator[str]:
 
 def line(row: Row) -> str:
     """A row of the history for people."""
-    values = "  ".join(f"{key}={output.text(value)}" for key, value in row.items() if not key.startswith("_"))
+    values = "  ".join(
+        f"{output.printable(key)}={output.text(value)}" for key, value in row.items() if not key.startswith("_")
+    )
     return f"{row['_step']:>8}  {values}"
