@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 
@@ -51,3 +55,19 @@ def test_a_sink_nobody_knows_is_wrong_usage(call, start_run, tmp_path: Path):
 
 def test_a_store_without_journals_has_nothing_to_send(call):
     assert "everything was delivered" in call("sync").stdout
+
+
+def test_an_interrupt_ends_the_following_and_what_was_sent_is_told(start_run, tmp_path: Path):
+    run = start_run("away", mode="offline")
+    run.log({"loss": 0.5})
+    command = [sys.executable, "-m", "trackkit", "sync", str(tmp_path), "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "trackkit.db").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("away/")
+    assert out.endswith("still going\n")

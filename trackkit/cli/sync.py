@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 import msgspec
@@ -29,10 +30,10 @@ def sync(
     Without PATHS, those of the store here. Exits with 1 if a journal could not be sent.
     """
     chosen = list(paths) or [str(store_folder(location))]
-    stop = threading.Event()
-    if follow:  # Ctrl-C ends the following, and what was sent is told
-        signal.signal(signal.SIGINT, lambda number, frame: stop.set())
-    with output.progress("sending", quiet=as_json, of_bytes=True) as progress:
+    with (
+        stopped_by_interrupt() if follow else contextlib.nullcontext(threading.Event()) as stop,
+        output.progress("sending", quiet=as_json, of_bytes=True) as progress,
+    ):
         try:
             sent = send(chosen, to, follow=follow, clean=clean, progress=progress, stop=stop)
         except ValueError as error:
@@ -43,6 +44,17 @@ def sync(
         print_sent(sent)
     if any(each.error for each in sent):
         raise click.exceptions.Exit(1)
+
+
+@contextlib.contextmanager
+def stopped_by_interrupt() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets in the block, so that what was sent until then is still told."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda number, frame: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def print_sent(sent: Sequence[Synced]) -> None:
