@@ -152,6 +152,22 @@ def test_resume_auto_continues_what_did_not_finish_and_nothing_else(folder: Path
     assert kept.series("loss").value.tolist() == [2.0, 1.0]
 
 
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_run_killed_after_going_back_is_resumed_from_there(folder: Path, run_script: RunScript, mode: str) -> None:
+    run_script(f"""
+        import os, signal, trackkit
+        settings = {{"quiet": True, "system": False, "git": False, "packages": False}}
+        run = trackkit.init(id="abc", mode="{mode}", settings=settings)
+        for step in range(10):
+            run.log({{"loss": step}})
+        run.rewind(4)
+        run.log({{"loss": 40}})
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    with start(id="abc", resume="must", mode=mode) as run:
+        assert run.step == 5
+
+
 def test_resume_from_continues_after_a_step(finished: Path) -> None:
     with start(resume_from="abc?_step=0") as run:
         assert (run.resumed, run.step) == (True, 1)
@@ -165,7 +181,7 @@ def test_resume_from_continues_after_a_step(finished: Path) -> None:
         ({"resume_from": "abc"}, "resume_from must look like 'RUN_ID\\?_step=100', not 'abc'"),
         ({"resume_from": "abc?_step=1", "id": "abc"}, "leave out id and resume"),
         ({"resume_from": "abc?_step=1", "resume": "allow"}, "leave out id and resume"),
-        ({"resume_from": "none?_step=1"}, "knows no run 'none'"),
+        ({"resume_from": "none?_step=1"}, "no run 'none'"),
     ],
 )
 def test_resume_from_says_what_is_wrong(finished: Path, arguments: dict[str, Any], problem: str) -> None:

@@ -100,6 +100,8 @@ def _learn(known: Known | None, payload: bytes, summary: RunSummary) -> Known | 
         case records.Start() if known is None:
             labels = (record.project, record.name, record.group, record.job_type, record.notes)
             return Known(*labels, list(record.tags), "running", None, {}, {})
+        case records.Rewind() if known is not None and known.last_step is not None:
+            known.last_step = min(known.last_step, record.step - 1)
         case records.Config() if known is not None:
             kept = {key: value for key, value in known.config.items() if key not in record.removed}
             known.config = {**kept, **record.values}
