@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -32,9 +34,21 @@ def test_the_commands_of_servers_explain_themselves(name):
     assert result.stdout.startswith("Usage: ")
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("ui", "serve", "login", "logout", "token")])
-def test_every_command_on_a_store_explains_itself_and_takes_dir_and_json(name):
-    result = CliRunner().invoke(main, [name, "--help"])
+def words_of_commands_on_a_store() -> Iterator[list[str]]:
+    for name in COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        if isinstance(command, click.Group):
+            yield from ([name, inner] for inner in command.commands)
+        else:
+            yield [name]
+
+
+OTHERS = ("ui", "serve", "login", "logout", "token")
+
+
+@pytest.mark.parametrize("words", [words for words in words_of_commands_on_a_store() if words[0] not in OTHERS])
+def test_every_command_on_a_store_explains_itself_and_takes_dir_and_json(words):
+    result = CliRunner().invoke(main, [*words, "--help"])
     assert result.exit_code == 0
     assert "--json" in result.stdout
     assert "--dir" in result.stdout

@@ -15,6 +15,8 @@ class Entry(NamedTuple):
 
     module: str
     help: str
+    function: str = ""
+    """What the command is called in the module, where Python has no such name."""
 
 
 COMMANDS = {
@@ -29,6 +31,7 @@ COMMANDS = {
     "sql": Entry("sql", "Ask the store in SQL, read-only."),
     "export": Entry("export", "Write runs to Parquet, CSV or JSON lines."),
     "sync": Entry("sync", "Send journals to a sink: offline runs, what was left."),
+    "import": Entry("imports", "Take over runs of other trackers: TensorBoard's.", "import_"),
     "rm": Entry("runs", "Delete runs."),
     "gc": Entry("maintenance", "Free the space of what nothing refers to."),
     "doctor": Entry("maintenance", "Check a store and repair it."),
@@ -47,7 +50,9 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        command: click.Command = getattr(importlib.import_module(f"trackkit.cli.{entry.module}"), cmd_name)
+        command: click.Command = getattr(
+            importlib.import_module(f"trackkit.cli.{entry.module}"), entry.function or cmd_name
+        )
         return command
 
     def resolve_command(

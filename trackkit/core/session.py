@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
@@ -26,7 +27,7 @@ Mode = Literal["online", "offline", "disabled"]
 _RESUMES = ("never", "allow", "must", "auto")
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _IGNORED = {
-    "entity", "save_code", "anonymous", "force", "sync_tensorboard", "monitor_gym", "magic", "config_exclude_keys",
+    "entity", "save_code", "anonymous", "force", "monitor_gym", "magic", "config_exclude_keys",
     "config_include_keys", "allow_val_change", "tensorboard",
 }  # fmt: skip
 
@@ -62,6 +63,7 @@ def init(
     settings: Settings | Mapping[str, Any] | None = None,
     reinit: bool | str | None = None,
     resume_from: str | None = None,
+    sync_tensorboard: bool = False,
     **compatible: Any,
 ) -> Run:
     """Start a run, or join or resume one, and make it the current run.
@@ -98,6 +100,8 @@ def init(
     resume_from
         `ID?_step=N` continues the run of that id after step N, which has to exist: what was logged at later steps
         is superseded; see `Run.rewind`.
+    sync_tensorboard
+        Whether what the script writes for TensorBoard goes to the run, too; see `trackkit.integrations.tensorboard`.
     **compatible
         Parameters of W&B's `init` that have no meaning here are accepted and ignored.
 
@@ -140,6 +144,8 @@ def init(
     if last_step is not None:
         run.rewind(last_step + 1)
     run.config.update(entries)
+    if (sync_tensorboard or compatible.get("tensorboard")) and not isinstance(run, DisabledRun):
+        importlib.import_module("trackkit.integrations.tensorboard").patch()  # this alone of the core needs it
     _announce(run)
     return run
 

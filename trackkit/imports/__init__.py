@@ -1,0 +1,1 @@
+"""Runs taken over from other trackers, a module per tracker."""
