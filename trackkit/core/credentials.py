@@ -11,6 +11,35 @@ VARIABLE = "TRACKKIT_TOKEN"
 """Names the token for every server; takes precedence over what `trackkit login` kept."""
 
 
+def origins_of(url: str) -> list[str]:
+    """The servers that an address means: one, or several on one store, of which any will do.
+
+    Raises
+    ------
+    ValueError
+        If it is no address of a server.
+
+    Examples
+    --------
+    >>> origins_of("http://one:5757,two:5757")
+    ['http://one:5757', 'http://two:5757']
+    """
+    scheme, _, rest = url.partition("://")
+    origins = []
+    for part in rest.partition("/")[0].split(","):
+        try:
+            origin = origin_of(f"{scheme}://{part}")
+        except ValueError:  # its port is none
+            origin = ""
+        if scheme not in ("http", "https") or not origin.partition("://")[2]:
+            raise ValueError(
+                f"{url!r} is no address of a server: expected http://HOST:PORT or https://HOST, or several on one "
+                "store as http://HOST:PORT,HOST:PORT"
+            )
+        origins.append(origin)
+    return list(dict.fromkeys(origins))
+
+
 def origin_of(url: str) -> str:
     """A server's URL without path: what a token is kept under.
 

@@ -18,7 +18,7 @@ from trackkit.core.config import as_mapping
 from trackkit.core.names import is_project, is_run_id
 from trackkit.core.run import DisabledRun, Run, check_tags
 from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, PREFIX, Settings, load
-from trackkit.core.sink import Known, find_factory
+from trackkit.core.sink import Known, check_uri, find_factory
 from trackkit.core.values import check_key, check_step
 from trackkit.version import __version__
 
@@ -196,7 +196,7 @@ def _check(settings: Settings) -> None:
     if settings.mode == "online":
         for uri in settings.sink:
             if uri != DEFAULT_SINK:
-                find_factory(uri)
+                check_uri(uri)
 
 
 def _previous(reinit: bool | str | None) -> Run | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ DEFAULT_DIR = ".trackkit"
 DEFAULT_SINK = "sqlite:"
 OFFLINE_SINK = "journal:"
 PREFIX = "TRACKKIT_"
+
+
+_BETWEEN_SINKS = re.compile(r",(?!\s*(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):\d+\s*(?:,|$))")
+"""The commas between sinks; one before HOST:PORT stands between the servers of one sink."""
 
 
 class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -113,7 +118,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         kind = type(getattr(_DEFAULTS, name))
         if kind is list:
-            found[name] = [part.strip() for part in text.split(",") if part.strip()]
+            parts = _BETWEEN_SINKS.split(text) if name == "sink" else text.split(",")
+            found[name] = [part.strip() for part in parts if part.strip()]
         elif kind is bool:
             found[name] = text.strip().lower() not in ("0", "false", "no", "off")
         else:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from trackkit.core import records
-from trackkit.core.credentials import origin_of
+from trackkit.core.credentials import origins_of
 from trackkit.core.records import AnyRecord
 
 
@@ -190,7 +190,19 @@ def scheme_of(uri: str) -> str:
 
 def page_of(uri: str, run: str) -> str:
     """The address of a run's page in the dashboard of the server a URI means; empty if it means none."""
-    return f"{origin_of(uri)}/runs/{quote(run, safe='')}" if scheme_of(uri) in ("http", "https") else ""
+    return f"{origins_of(uri)[0]}/runs/{quote(run, safe='')}" if scheme_of(uri) in ("http", "https") else ""
+
+
+def check_uri(uri: str) -> None:
+    """Refuse a URI of which no sink can be made.
+
+    Raises
+    ------
+    ValueError
+        If no installed package registers its scheme, or it should be a server's address and is none.
+    """
+    find_factory(uri)
+    page_of(uri, "")
 
 
 def module_of(uri: str) -> str:

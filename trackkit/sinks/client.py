@@ -1,10 +1,14 @@
-"""Requests to a trackkit server: one connection kept alive, and what each answer means for a sink."""
+"""Requests to a trackkit server: one connection kept alive, and what each answer means for a sink.
+
+Several servers on one store are as good as one: while the one in use can't be reached, or says that it can't do it
+now, the next is asked in its place.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import Any, BinaryIO, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 
@@ -18,6 +22,11 @@ ANSWER_SECONDS: Final = 30.0
 _CONFIRMING_PAUSES: Final = (0.2, 0.5)
 """A refusal counts once it was given again on fresh connections: the network may have damaged the request."""
 _REFUSALS: Final = (401, 403, 404, 410, 415, 421)
+_ELSEWHERE: Final = (500, 502, 503, 504)
+"""What another server of the same store may well do better."""
+
+_in_use: dict[tuple[str, ...], int] = {}
+"""Which of several servers answered last, so that a new client begins with it."""
 
 
 class TooLarge(SinkError):
@@ -44,7 +53,7 @@ class Client:
     Parameters
     ----------
     url
-        The server's address, `http://host:port`.
+        The server's address, `http://host:port`; of several servers on one store `http://one:port,two:port`.
 
     Raises
     ------
@@ -53,12 +62,17 @@ class Client:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no address of a server: expected http://HOST:PORT or https://HOST")
-        self.origin = credentials.origin_of(url)
-        self._token = credentials.token_for(url)
+        self._origins = tuple(credentials.origins_of(url))
+        tokens = [credentials.token_for(origin) for origin in self._origins]
+        known = next(filter(None, tokens), "")  # who logged in at one of them is known to all
+        self._tokens = dict(zip(self._origins, [token or known for token in tokens], strict=True))
+        self._at = _in_use.get(self._origins, 0)
         self._session = self._new_session()
+
+    @property
+    def origin(self) -> str:
+        """The address of the server in use."""
+        return self._origins[self._at]
 
     def _new_session(self) -> requests.Session:
         session = requests.Session()
@@ -67,18 +81,14 @@ class Client:
         return session
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["authorization"] = f"Bearer {self._token}"
+        if token := self._tokens[self.origin]:
+            request.headers["authorization"] = f"Bearer {token}"
         return request
-
-    def url(self, *parts: str) -> str:
-        """The address of something in the API."""
-        return "/".join([f"{self.origin}/api/v1", *(quote(part, safe="") for part in parts)])
 
     def request(
         self,
         method: str,
-        url: str,
+        path: str,
         *,
         data: bytes | BinaryIO | None = None,
         json: Any = None,
@@ -89,6 +99,8 @@ class Client:
 
         Parameters
         ----------
+        path
+            What is asked for, from `path_of`.
         confirm
             Whether a refusal is asked for again before it is believed; the data must be bytes then.
 
@@ -104,7 +116,7 @@ class Client:
             If it will not take this whenever it is sent.
         """
         for pause in (*_CONFIRMING_PAUSES, None) if confirm else (None,):
-            status, answer = self._exchange(method, url, data, json, headers or {})
+            status, answer = self._ask(method, path, data, json, headers or {})
             if status < 300:
                 return answer
             message = str(answer.get("error", {}).get("message", ""))
@@ -122,13 +134,35 @@ class Client:
             time.sleep(pause)
         raise AssertionError("the last pause is None")
 
+    def _ask(self, method: str, path: str, data: Any, json: Any, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """The answer of the server in use or, where it fails, of the first other one that does not."""
+        for left in reversed(range(len(self._origins))):
+            try:
+                status, answer = self._exchange(method, path, data, json, headers)
+                if not left or status not in _ELSEWHERE:
+                    _in_use[self._origins] = self._at
+                    return status, answer
+            except SinkError:
+                if not left:
+                    self._turn()
+                    raise
+            self._turn()
+            if hasattr(data, "seek"):
+                data.seek(0)
+        raise AssertionError("the last server's answer is the answer")
+
+    def _turn(self) -> None:
+        """Use the next server."""
+        self.reset()
+        self._at = (self._at + 1) % len(self._origins)
+
     def _exchange(
-        self, method: str, url: str, data: Any, json: Any, headers: dict[str, str]
+        self, method: str, path: str, data: Any, json: Any, headers: dict[str, str]
     ) -> tuple[int, dict[str, Any]]:
         try:
             response = self._session.request(
                 method,
-                url,
+                f"{self.origin}/api/v1{path}",
                 data=data,
                 json=json,
                 headers=headers,
@@ -152,6 +186,17 @@ class Client:
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
+
+
+def path_of(*parts: str) -> str:
+    """The path of something in the API.
+
+    Examples
+    --------
+    >>> path_of("runs", "r1", "known")
+    '/runs/r1/known'
+    """
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
 def _reason(error: Exception) -> str:

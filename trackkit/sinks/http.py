@@ -13,7 +13,7 @@ import zstandard
 from trackkit.backend.store.columns import is_record
 from trackkit.core import records, wire
 from trackkit.core.sink import Batch, Known, SinkError, SinkRefused
-from trackkit.sinks.client import Client, Refused, TooLarge
+from trackkit.sinks.client import Client, Refused, TooLarge, path_of
 from trackkit.sinks.uploads import Uploads
 
 HEARTBEAT_SECONDS: Final = 15.0
@@ -29,7 +29,7 @@ class HTTPSink:
     Parameters
     ----------
     uri
-        The server's address, `http://host:port`.
+        The server's address, `http://host:port`; of several servers on one store `http://one:port,two:port`.
     root
         The store's folder: where the blobs are that records name.
 
@@ -48,13 +48,13 @@ class HTTPSink:
         self._client = Client(uri)
         self._uploads: Uploads | None = None
         self._run = self._writer = ""
-        self._position = 0
+        self._position = self._durable = 0
         self._last_contact = 0.0
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
 
     def open(self, run: str, writer: str) -> int:
         self._run, self._writer = run, writer
-        self._position = self._take_answer(self._client.request("GET", self._journal()))
+        self._position, self._durable = self._take_answer(self._client.request("GET", self._journal())), 0
         for digest in self._missing():
             self._upload(digest, 0)
         return self._position
@@ -73,10 +73,12 @@ class HTTPSink:
         after = min(self._position, batch.start)
         message = self._compressor.compress(wire.encode(self._run, self._writer, after, batch))
         headers = {"content-type": wire.CONTENT_TYPE, "content-encoding": "zstd"}
-        position = self._take_answer(self._client.request("POST", self._journal(), data=message, headers=headers))
+        last = is_record(batch.payloads[-1], b"finish")  # what comes next is that the journal is deleted
+        path = f"{self._journal()}?durable=true" if last else self._journal()
+        position = self._take_answer(self._client.request("POST", path, data=message, headers=headers))
         if position < batch.end:
             raise SinkError(f"{self._client.origin} took less than it was sent")
-        self._position = position
+        self._position, self._durable = position, position if last else self._durable
         self._add_blobs(batch)
         return position
 
@@ -96,7 +98,13 @@ class HTTPSink:
         return 0 if self._uploads is None else self._uploads.count
 
     def sync(self) -> None:
-        """Nothing to do: what the server acknowledged is the server's to keep."""
+        """Have the server put on its disk what it acknowledged, as the journal is about to be deleted."""
+        if self._durable >= self._position:
+            return
+        position = self._take_answer(self._client.request("GET", f"{self._journal()}?durable=true"))
+        if position < self._position:
+            raise SinkError(f"{self._client.origin} lost what it had acknowledged; it is sent again")
+        self._durable = position
 
     def close(self) -> None:
         self._client.close()
@@ -112,7 +120,7 @@ class HTTPSink:
     def lookup(self, run: str) -> Known | None:
         """What the server knows of a run, or None; see `core.sink.Resumable`."""
         try:
-            answer = self._client.request("GET", self._client.url("runs", run, "known"), confirm=False)
+            answer = self._client.request("GET", path_of("runs", run, "known"), confirm=False)
         except Refused as error:
             if error.status == 404:
                 return None
@@ -120,7 +128,7 @@ class HTTPSink:
         return msgspec.convert(_with_numbers(answer), Known)
 
     def _journal(self) -> str:
-        return self._client.url("runs", self._run, "journals", self._writer)
+        return path_of("runs", self._run, "journals", self._writer)
 
     def _take_answer(self, answer: dict[str, object]) -> int:
         """The position in an answer, which must be about our journal, and whole."""
@@ -133,7 +141,7 @@ class HTTPSink:
 
     def _missing(self) -> list[str]:
         """Blobs of the run that the server lacks and that are here."""
-        answer = self._client.request("GET", self._client.url("runs", self._run, "missing"))
+        answer = self._client.request("GET", path_of("runs", self._run, "missing"))
         known = answer.get("digests")
         return [str(digest) for digest in known] if isinstance(known, list) else []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trackkit.core.blobs import Blobs
 from trackkit.core.sink import SinkError
-from trackkit.sinks.client import Client, Refused, TooLarge
+from trackkit.sinks.client import Client, Refused, TooLarge, path_of
 
 logger = logging.getLogger("trackkit")
 
@@ -97,12 +97,12 @@ class Uploads:
     def _send(self, client: Client, digest: str) -> None:
         with open(self._blobs.path(digest), "rb") as file:
             try:
-                client.request("PUT", client.url("blobs", digest), data=file, confirm=False)
+                client.request("PUT", path_of("blobs", digest), data=file, confirm=False)
                 return
             except Refused:
                 pass
         try:
-            client.request("GET", client.url("blobs", digest))  # asked again, without sending all of it
+            client.request("GET", path_of("blobs", digest))  # asked again, without sending all of it
         except Refused as error:
             if error.status != 404:
                 raise

@@ -33,6 +33,7 @@ from trackkit.backend.server.routing import routes
 from trackkit.backend.server.services import Services
 from trackkit.backend.server.storage import Storage, open_storage
 from trackkit.backend.store.database import Busy
+from trackkit.backend.store.filters import FilterError
 from trackkit.version import __version__
 
 logger = logging.getLogger("trackkit.server")
@@ -79,7 +80,14 @@ def make_app(config: ServerConfig, storage: Storage | None = None) -> Starlette:
             Middleware(guard.HostGuard, hosts=config.hosts()),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4),
         ],
-        exception_handlers={ApiError: _known_error, HTTPException: _http_error, Busy: _busy, Exception: _fault},
+        exception_handlers={
+            ApiError: _known_error,
+            HTTPException: _http_error,
+            Busy: _busy,
+            FilterError: _filter_error,
+            RecursionError: _too_deep,
+            Exception: _fault,
+        },
     )
     app.state.services = services
     return app
@@ -105,7 +113,9 @@ def _routes(services: Services) -> list[BaseRoute]:
     document = msgspec.json.encode(openapi.document(ENDPOINTS, PREFIX))
     page = openapi.page(ENDPOINTS, PREFIX)
 
-    async def show_health(request: Request) -> Response:
+    def show_health(request: Request) -> Response:
+        with services.storage.reading() as db:  # a load balancer sends elsewhere what would fail here
+            db.query("select 1")
         return Response(msgspec.json.encode({"status": "ok", "version": __version__}), media_type="application/json")
 
     def show_metrics(request: Request) -> Response:
@@ -119,7 +129,7 @@ def _routes(services: Services) -> list[BaseRoute]:
         return HTMLResponse(page)
 
     return [
-        Route("/health", show_health),
+        Route(guard.HEALTH, show_health),
         Route("/metrics", show_metrics),
         Route("/docs", show_docs),
         Route(f"{PREFIX}/openapi.json", show_document),
@@ -179,6 +189,14 @@ async def _known_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return ApiError(error.status_code, str(error.detail), dict(error.headers or {})).response()
+
+
+async def _filter_error(request: Request, error: Exception) -> Response:
+    return ApiError(400, str(error)).response()
+
+
+async def _too_deep(request: Request, error: Exception) -> Response:
+    return ApiError(400, "what was sent is nested too deeply").response()
 
 
 async def _busy(request: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ carry a header that only our own pages can send.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import threading
 import time
@@ -65,15 +66,19 @@ class Throttle:
     """
 
     _ADDRESSES = 10_000
+    _SECRETS = 10_000
 
     def __init__(self, failures: int = 10, seconds: float = 60.0) -> None:
         self._failures = failures
         self._seconds = seconds
         self._seen: OrderedDict[str, list[float]] = OrderedDict()
+        self._good: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def check(self, address: str) -> None:
-        """Refuse, if there were too many failures.
+    def check(self, address: str, secret: str) -> None:
+        """Refuse, if there were too many failures and the secret was never found good.
+
+        So one job with a wrong token doesn't lock out all others behind the same address.
 
         Raises
         ------
@@ -81,15 +86,26 @@ class Throttle:
             429, with the seconds to wait.
         """
         with self._lock:
+            if _digest(secret) in self._good:
+                return
             recent = self._recent(address)
             if len(recent) >= self._failures:
                 wait = max(1, round(recent[0] + self._seconds - time.monotonic()))
                 text = f"too many attempts with a wrong token from {address}; try again in {wait} s"
                 raise ApiError(429, text, {"retry-after": str(wait)})
 
-    def fail(self, address: str) -> None:
+    def succeed(self, secret: str) -> None:
+        """Remember a secret that was found good."""
+        with self._lock:
+            self._good[_digest(secret)] = None
+            self._good.move_to_end(_digest(secret))
+            if len(self._good) > self._SECRETS:
+                self._good.popitem(last=False)
+
+    def fail(self, address: str, secret: str) -> None:
         """Count a failure."""
         with self._lock:
+            self._good.pop(_digest(secret), None)
             self._seen[address] = [*self._recent(address), time.monotonic()]
             self._seen.move_to_end(address)
             if len(self._seen) > self._ADDRESSES:
@@ -167,12 +183,13 @@ class Authenticator:
         ApiError
             401 if there is none, 429 after too many tries.
         """
-        self.throttle.check(address)
+        self.throttle.check(address, secret)
         with self._storage.reading() as db:
             token = tokens.find(db, secret)
         if token is None:
-            self.throttle.fail(address)
+            self.throttle.fail(address, secret)
             raise ApiError(401, "this token is wrong, was revoked or has expired", {"www-authenticate": "Bearer"})
+        self.throttle.succeed(secret)
         if tokens.is_use_worth_noting(token):
             with self._storage.changing() as db:
                 tokens.note_use(db, token)
@@ -191,6 +208,10 @@ class Authenticator:
 def address_of(request: Request) -> str:
     """Where a request comes from."""
     return request.client.host if request.client else ""
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode(errors="replace")).digest()
 
 
 def _bearer(request: Request) -> str:

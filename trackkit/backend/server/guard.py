@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from typing import Final
+from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,11 +22,15 @@ CSP: Final = (
 place their parts by them."""
 
 
+HEALTH: Final = "/health"
+
+
 class HostGuard:
     """Answers only requests for a name this server is known by.
 
     A page of another site can make its own name lead here (DNS rebinding), and then counts as ours to the browser; the
-    `Host` header still says whom the browser believes to speak to.
+    `Host` header still says whom the browser believes to speak to. Only `/health` answers to any name: load balancers
+    ask for it by address.
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
@@ -33,7 +38,7 @@ class HostGuard:
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and "*" not in self._hosts:
+        if scope["type"] == "http" and scope["path"] != HEALTH and "*" not in self._hosts:
             host = _without_port(_header(scope, b"host").lower())
             if host not in self._hosts:
                 text = (
@@ -73,7 +78,7 @@ class SecurityHeaders:
 class AccessLog:
     """Counts and logs every request; those that only ask how the server is, quietly."""
 
-    _QUIET = ("/health", "/metrics")
+    _QUIET = (HEALTH, "/metrics")
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self.app = app
@@ -106,7 +111,7 @@ class AccessLog:
         if logger.isEnabledFor(level):
             facts = {
                 "method": scope["method"],
-                "path": scope["path"],
+                "path": quote(scope["path"]),  # as decoded it could begin a line of its own
                 "status": status,
                 "ms": round(seconds * 1000, 1),
                 "client": (scope.get("client") or [""])[0],

@@ -27,6 +27,8 @@ CHANNEL: Final = "trackkit_changes"
 """On which every process tells the others that there is news; what it is, they read."""
 CONNECTIONS: Final = 16
 PATIENCE_SECONDS: Final = 10.0
+STATEMENT_SECONDS: Final = 60.0
+"""A statement that takes longer is given up: nothing that is asked or written here does, unless it was meant to."""
 UNTOLD_SECONDS: Final = 5.0
 """The store is asked for changes this often though none was told of: a notice may be lost with a connection."""
 
@@ -62,9 +64,9 @@ class PostgresStorage:
         parts = urlsplit(url)
         self.name = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
         self.blobs = Blobs(root.absolute())
-        self._pool = PostgresPool(url, CONNECTIONS, patience=PATIENCE_SECONDS)
-        with self._pool.connection() as db:
+        with contextlib.closing(PostgresDatabase(url)) as db:
             db.migrate()
+        self._pool = PostgresPool(url, CONNECTIONS, patience=PATIENCE_SECONDS, limit=STATEMENT_SECONDS)
         self._writers: OrderedDict[tuple[str, str], _Writer] = OrderedDict()
         self._registry = threading.Lock()
         self._news = threading.Event()
@@ -117,14 +119,23 @@ class PostgresStorage:
             finally:
                 found.lock.release()
 
+    def sync(self) -> None:
+        with self._pool.connection() as db:
+            db.sync()
+
     def changes(self, since: int) -> list[Change]:
         now = time.monotonic()
         if not self._news.is_set() and now - self._asked < UNTOLD_SECONDS:
             return []
         self._news.clear()
+        try:
+            with self._pool.connection() as db:
+                found = changes.since(db, since)
+        except BaseException:
+            self._news.set()
+            raise
         self._asked = now
-        with self._pool.connection() as db:
-            return changes.since(db, since)
+        return found
 
     def recover(self) -> None:
         """Nothing to do: no script writes to the database but through a server."""

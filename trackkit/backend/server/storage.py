@@ -7,12 +7,14 @@ has it anyway, so that requests wait in line here instead of trying against each
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
+from trackkit.backend.server.matching import Matcher
 from trackkit.backend.store import changes, plugin, recovery
 from trackkit.backend.store.changes import Change
 from trackkit.backend.store.database import Database
@@ -33,7 +35,13 @@ class Storage(Protocol):
     blobs: Blobs
 
     def reading(self) -> contextlib.AbstractContextManager[Database]:
-        """A connection to read with."""
+        """A connection to read with.
+
+        Raises
+        ------
+        FilterError
+            At the end of the block, if a search was given up that took too long.
+        """
         ...
 
     def changing(self) -> contextlib.AbstractContextManager[Database]:
@@ -46,6 +54,10 @@ class Storage(Protocol):
 
     def abandon(self, run: str, writer: str, when: float | None) -> bool:
         """Mark a writer crashed; see `Ingest.abandon`."""
+        ...
+
+    def sync(self) -> None:
+        """Make everything taken so far survive a power cut."""
         ...
 
     def changes(self, since: int) -> list[Change]:
@@ -109,16 +121,25 @@ class SQLiteStorage:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Database]:
-        yield self._reader()
+        db, matcher = self._reader()
+        matcher.begin()
+        try:
+            yield db
+        except sqlite3.OperationalError:
+            if matcher.failure is not None:
+                raise matcher.failure from None
+            raise
 
-    def _reader(self) -> SQLiteDatabase:
-        db: SQLiteDatabase | None = getattr(self._local, "db", None)
-        if db is None:
-            db = self._local.db = SQLiteDatabase(self.path, read_only=True)
+    def _reader(self) -> tuple[SQLiteDatabase, Matcher]:
+        found: tuple[SQLiteDatabase, Matcher] | None = getattr(self._local, "reader", None)
+        if found is None:
+            db, matcher = SQLiteDatabase(self.path, read_only=True), Matcher()
             plugin.prepare_connection(db.connection)
+            matcher.attach(db.connection)
+            found = self._local.reader = db, matcher
             with self._opening:
                 self._opened.append(db)
-        return db
+        return found
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Database]:
@@ -140,14 +161,18 @@ class SQLiteStorage:
             self._ingests.popitem(last=False)
         return ingest
 
+    def sync(self) -> None:
+        self._writer.sync()
+
     def changes(self, since: int) -> list[Change]:
         """The runs changed after a version. SQLite counts the changes to its file, so asking in vain is cheap."""
         with self._watching:
             seen = (int(self._watcher.query("pragma data_version")[0][0]), since)
             if seen == self._seen:
                 return []
+            found = changes.since(self._watcher, since)
             self._seen = seen
-            return changes.since(self._watcher, since)
+            return found
 
     def recover(self) -> None:
         recovery.recover(self.root)

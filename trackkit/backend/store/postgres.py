@@ -227,6 +227,8 @@ class _Guard:
         match error:
             case errors.LockNotAvailable() | errors.DeadlockDetected() | errors.SerializationFailure():
                 raise Busy(f"PostgreSQL can't do it now: {_sentence(error)}; try again") from error
+            case errors.QueryCanceled():
+                raise Busy(f"PostgreSQL gave up: {_sentence(error)}; ask for less, or try again") from error
             case errors.InvalidRegularExpression():
                 raise PatternRefused(f"PostgreSQL can't search for it: {_sentence(error)}") from error
             case errors.ReadOnlySqlTransaction():
@@ -247,6 +249,8 @@ class PostgresPool:
         How many connections are made at most.
     patience
         Seconds to wait for a lock before `Busy` is raised, and for a connection before `Unavailable` is.
+    limit
+        Seconds that a statement may take before `Busy` is raised; 0 for ever.
 
     Raises
     ------
@@ -260,7 +264,7 @@ class PostgresPool:
     [(12,)]
     """
 
-    def __init__(self, url: str, size: int = 8, *, patience: float = 30.0) -> None:
+    def __init__(self, url: str, size: int = 8, *, patience: float = 30.0, limit: float = 0.0) -> None:
         connect(url, patience).close()  # says why not, which a pool does not
         self._url, self._patience = url, patience
         self._pool = psycopg_pool.ConnectionPool(
@@ -269,7 +273,7 @@ class PostgresPool:
             min_size=min(size, 2),
             max_size=size,
             timeout=patience,
-            configure=functools.partial(_configure, patience=patience),
+            configure=functools.partial(_configure, patience=patience, limit=limit),
             check=psycopg_pool.ConnectionPool.check_connection,
             open=True,
         )
@@ -327,12 +331,14 @@ def _arguments(url: str) -> dict[str, Any]:
     return {**arguments, "autocommit": True, "cursor_factory": RawCursor}
 
 
-def _configure(connection: Connection[Row], patience: float) -> None:
+def _configure(connection: Connection[Row], patience: float, limit: float = 0.0) -> None:
     dialect.adapt(connection.adapters)
     connection.prepared_max = _STATEMENTS_KEPT
     # Compiling a plan takes longer than any question asked here; engines like PostgreSQL don't know the setting.
     connection.execute("select set_config(name, 'off', false) from pg_settings where name = 'jit'")
     connection.execute("select set_config('lock_timeout', $1, false)", [str(max(1, round(patience * 1000)))])
+    if limit:
+        connection.execute("select set_config('statement_timeout', $1, false)", [str(round(limit * 1000))])
 
 
 def _sentence(error: psycopg.Error) -> str:

@@ -35,6 +35,9 @@ TABLES: Final = (
 TRASH_SECONDS: Final = 7 * 86400.0
 """How long a run stays in the trash before `gc` takes it away for good."""
 
+MOST_ORDERS: Final = 16
+"""Keys of an order, each of which may join a table; SQLite joins up to 64."""
+
 _LISTED, _TRASHED = "runs.deleted is null", "runs.deleted is not null"
 _UNORDERED = ("host", "tags")
 _COLUMNS = (
@@ -281,6 +284,8 @@ def _ordering(order: str | Sequence[str]) -> tuple[str, str, list[str]]:
     """The joins, the `order by` and the joins' parameters."""
     given = order.split(",") if isinstance(order, str) else order
     terms = [term.strip() for term in given if term.strip()]
+    if len(terms) > MOST_ORDERS:
+        raise FilterError(f"runs can be ordered by at most {MOST_ORDERS} keys, not {len(terms)}")
     joins, columns, keys = "", [], []
     direction = "asc"
     for position, term in enumerate(terms):

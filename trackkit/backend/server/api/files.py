@@ -143,6 +143,7 @@ async def put_blob(call: Call) -> Response:
                     text = f"the file is larger than the {limit:,} bytes this server takes"
                     raise ApiError(413, text, {"connection": "close"})
                 await run_in_threadpool(_append, file, checksum, part)
+            await run_in_threadpool(_keep, file)
         if checksum.hexdigest() != target.name:
             raise ApiError(400, f"what arrived has the digest {checksum.hexdigest()}, not {target.name}; send it again")
         await run_in_threadpool(os.replace, fresh, target)
@@ -157,6 +158,12 @@ async def put_blob(call: Call) -> Response:
 def _append(file: Any, checksum: Any, part: bytes) -> None:
     checksum.update(part)
     file.write(part)
+
+
+def _keep(file: Any) -> None:
+    """Have the file survive a power cut: its sender may forget it."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _blob_path(call: Call) -> Path:

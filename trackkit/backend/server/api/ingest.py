@@ -13,13 +13,16 @@ from starlette.responses import Response
 from trackkit.backend.server.api.access import project_of
 from trackkit.backend.server.api.values import plain
 from trackkit.backend.server.errors import ApiError, not_found
-from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, json_response, read_at_most
+from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, Query, json_response, read_at_most
 from trackkit.backend.store import entries, runs, series, writers
 from trackkit.backend.store.database import Busy
 from trackkit.core import names, records, wire
 from trackkit.core.sink import OffsetConflict, SinkRefused
 
 logger = logging.getLogger("trackkit.server")
+
+_POINTS = b"\x96\xa1p"
+"""How a record of points begins: there is no need to look for a project in it."""
 
 
 class Position(Answer):
@@ -60,10 +63,19 @@ class KnownRun(Answer):
     summary: dict[str, Any]
 
 
+class PositionQuery(Query):
+    """`durable` asks that all up to the position survives a power cut before the answer is given."""
+
+    durable: bool = False
+
+
 def show_position(call: Call) -> Position:
     run, writer = _names(call)
     _check_run(call, run)
-    return _position(call, run, writer, _stored_position(call, run, writer))
+    position = _stored_position(call, run, writer)
+    if call.query.durable:
+        call.services.storage.sync()
+    return _position(call, run, writer, position)
 
 
 async def take(call: Call) -> Response:
@@ -89,6 +101,8 @@ def _take(call: Call, body: bytes, limit: int) -> Position:
             text = f"the batch follows on {message.after}, and the server has the journal up to {position}"
             raise ApiError(409, text, details={"position": position})
         position = storage.write(run, writer, message.batch())
+        if call.query.durable:
+            storage.sync()
     except Busy as error:
         raise ApiError(503, str(error), {"retry-after": "1"}) from error
     except OffsetConflict as error:
@@ -134,26 +148,31 @@ def _check_run(call: Call, run: str, message: wire.Message | None = None) -> Non
     """Refuse to tell of or to write to a run of a project that the token is not good for."""
     if call.identity.projects is None:
         return
+    named = [] if message is None else _projects_in(message)
     with call.services.storage.reading() as db:
         number = runs.find(db, run)
-        project = None if number is None else project_of(db, number)
-    if project is None and message is not None:
-        project = _project_in(message)
-    if project is not None and not call.identity.may_see(project):
-        raise ApiError(403, f"your token is not good for the project {project!r}")
+        if number is not None:
+            named.append(project_of(db, number))
+        elif message is not None and not named:
+            named.append(writers.DEFAULT_PROJECT)
+    for project in named:
+        if not call.identity.may_see(project):
+            raise ApiError(403, f"your token is not good for the project {project!r}")
 
 
-def _project_in(message: wire.Message) -> str:
-    """The project that a run's first record names."""
+def _projects_in(message: wire.Message) -> list[str]:
+    """The projects that a batch's records would put the run into."""
+    found = []
     for payload in message.payloads:
+        if payload.startswith(_POINTS):
+            continue
         try:
             record = records.decode(payload)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             continue
         if isinstance(record, records.Start):
-            return record.project or writers.DEFAULT_PROJECT
-        break
-    return writers.DEFAULT_PROJECT
+            found.append(record.project or writers.DEFAULT_PROJECT)
+    return found
 
 
 def _position(call: Call, run: str, writer: str, position: int) -> Position:
@@ -195,13 +214,22 @@ def known(call: Call) -> KnownRun:
 _JOURNAL = "/runs/{run}/journals/{writer}"
 
 ENDPOINTS = [
-    Endpoint("GET", _JOURNAL, show_position, "How far the server has a journal.", scope="write", answer=Position),
+    Endpoint(
+        "GET",
+        _JOURNAL,
+        show_position,
+        "How far the server has a journal.",
+        scope="write",
+        query=PositionQuery,
+        answer=Position,
+    ),
     Endpoint(
         "POST",
         _JOURNAL,
         None,
         "Take a batch of a journal. What the server has already changes nothing.",
         scope="write",
+        query=PositionQuery,
         answer=Position,
         raw=take,
         takes=wire.CONTENT_TYPE,

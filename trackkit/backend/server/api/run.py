@@ -8,7 +8,7 @@ import msgspec
 
 from trackkit.backend.server.api.access import run_number
 from trackkit.backend.server.api.runs import RunSummary, summaries
-from trackkit.backend.server.api.values import maybe_seconds, plain, seconds
+from trackkit.backend.server.api.values import check_depth, maybe_seconds, plain, seconds
 from trackkit.backend.server.errors import ApiError
 from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, Query
 from trackkit.backend.store import entries, lines, runs, series, writers
@@ -180,6 +180,8 @@ def _series(db: Database, number: int, kind: str) -> list[SeriesSummary]:
 
 def change(call: Call) -> RunAnswer:
     changes: RunChanges = call.body
+    for values in (changes.config, changes.summary):
+        check_depth(values)
     fields = {name: getattr(changes, name) for name in ("name", "notes", "group", "job_type")}
     with call.services.storage.reading() as db:
         number = run_number(call, db)

@@ -123,13 +123,21 @@ def log_out(call: Call) -> Response:
 
 def list_tokens(call: Call) -> Tokens:
     with call.services.storage.reading() as db:
-        return Tokens(tokens=[_summary(token) for token in tokens.all_tokens(db)])
+        return Tokens(tokens=[_summary(token) for token in tokens.all_tokens(db) if _may_give(call, token.projects)])
+
+
+def _may_give(call: Call, projects: list[str] | None) -> bool:
+    """Whether the asker's own token is good for all that a token for these projects would be good for."""
+    own = call.identity.projects
+    return own is None or (projects is not None and set(projects) <= set(own))
 
 
 def create_token(call: Call) -> CreatedToken:
     new: NewToken = call.body
     if new.days is not None and not 0 < new.days <= MOST_DAYS:
         raise ApiError(400, f"a token is good for more than 0 and at most {MOST_DAYS:,} days, or for ever")
+    if not _may_give(call, new.projects):
+        raise ApiError(403, "your own token is good for some projects alone: name among them those the new one is for")
     expires = None if new.days is None else time.time() + new.days * 86400
     with call.services.storage.changing() as db:
         token, secret = tokens.create(db, new.name, new.scope, new.projects, expires)
@@ -137,9 +145,12 @@ def create_token(call: Call) -> CreatedToken:
 
 
 def revoke_token(call: Call) -> None:
+    id = call.path["id"]
     with call.services.storage.changing() as db:
-        if not tokens.revoke(db, call.path["id"]):
-            raise not_found(f"token {call.path['id']!r}")
+        known = next((token for token in tokens.all_tokens(db) if token.id == id), None)
+        if known is None or not _may_give(call, known.projects):
+            raise not_found(f"token {id!r}")
+        tokens.revoke(db, id)
 
 
 def _summary(token: tokens.Token) -> TokenSummary:

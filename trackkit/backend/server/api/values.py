@@ -3,7 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
+
+from trackkit.backend.server.errors import ApiError
+
+MOST_NESTED: Final = 64
+"""Levels of lists and objects in a value that is kept: what reads it back must get to its ground, too."""
+
+
+def check_depth(value: Any) -> None:
+    """Refuse a value that is nested too deeply to be kept.
+
+    Raises
+    ------
+    ApiError
+        400 if it is.
+    """
+    level, depth = [value], 0
+    while level := [
+        child
+        for each in level
+        if isinstance(each, dict | list)
+        for child in (each.values() if isinstance(each, dict) else each)
+    ]:
+        depth += 1
+        if depth > MOST_NESTED:
+            raise ApiError(400, f"the value is nested more than {MOST_NESTED} levels deep")
 
 
 def seconds(microseconds: int) -> float:

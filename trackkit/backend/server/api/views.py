@@ -9,7 +9,7 @@ import msgspec
 
 from trackkit.backend.server.api.access import check_project
 from trackkit.backend.server.api.projects import ProjectQuery
-from trackkit.backend.server.api.values import seconds
+from trackkit.backend.server.api.values import check_depth, seconds
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Body, Call, Endpoint
 from trackkit.backend.store import views
@@ -54,6 +54,7 @@ def save_view(call: Call) -> ViewAnswer:
     check_project(call, saved.project)
     if not _ID.fullmatch(id):
         raise ApiError(400, f"{id!r} can't be a view's id: use up to 64 letters, digits, '_' and '-'")
+    check_depth(saved.content)
     with call.services.storage.changing() as db:
         if views.find(db, id) is not None:
             _visible(call, db)
