@@ -99,6 +99,7 @@ def test_an_expired_token_is_worth_nothing(guarded: Serving) -> None:
     assert "expired" in answer.json()["error"]["message"]
 
 
+@pytest.mark.sqlite
 def test_secrets_are_neither_kept_nor_shown(guarded: Serving) -> None:
     admin = guarded.token("root", "admin")
 

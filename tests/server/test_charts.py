@@ -84,6 +84,7 @@ def test_a_chart_zooms_and_chooses_its_axis(server: Serving, fill: Filler) -> No
     assert ask(server, keys=["loss"], runs=["r"], buckets=10).header["x"]["width"] == 10
     assert ask(server, keys=["loss"], runs=["r"], x="relative").x[1] == pytest.approx(ask_gap(server))
     assert ask(server, keys=["loss"], runs=["r"], x="metric:epoch").x[-1] == 9.9
+    assert ask(server, keys=["loss"], runs=["r"], x="epoch").x[-1] == 9.9
     assert ask(server, keys=["loss"], runs=["r"], range=[None, 3]).x.tolist() == [0, 1, 2, 3]
 
 
@@ -121,7 +122,7 @@ def test_an_unchanged_chart_is_not_sent_again(server: Serving, fill: Filler) -> 
     [
         ("{", "the spec is wrong"),
         ('{"keys": ["a"]}', "either runs or a project"),
-        ('{"keys": ["a"], "runs": [], "x": "epoch"}', "x must be"),
+        ('{"keys": ["a"], "runs": [], "x": "speed"}', "x must be"),
         ('{"keys": ["a"], "project": "p", "filter": "config.lr <"}', "the filter can't be read"),
         ('{"keys": ["a"], "project": "p", "group": {"by": ["lr"]}}', "a key to group by can't be read"),
         ('{"keys": ["a"], "runs": [], "colour": 1}', "colour"),

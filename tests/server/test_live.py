@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from tests.servers import PATIENCE, Serving, until
 from tests.store.conftest import Filler
 from tests.store.journals import Writer
@@ -70,6 +72,7 @@ def test_what_another_process_writes_is_heard_of(server: Serving, fill: Filler) 
     assert hint["version"] == server.get("/runs/r")["run"]["version"]
 
 
+@pytest.mark.sqlite
 def test_points_that_a_script_logs_are_heard_of_within_two_seconds(server: Serving, fill: Filler) -> None:
     writer = Writer(server.config.root, "r", "w").start()
     with listening(server) as listener:

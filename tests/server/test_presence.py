@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.servers import Serving, until
 from tests.store.journals import Writer
 from trackkit.backend.server.presence import Presence
@@ -48,6 +50,7 @@ def test_a_server_that_was_away_listens_before_it_judges(server: Serving, tmp_pa
     assert state(server) == "running"
 
 
+@pytest.mark.sqlite
 def test_what_a_dead_script_on_this_machine_left_is_brought_in(server: Serving, root: Path) -> None:
     Writer(root, "r", "w", sinks=["sqlite:"]).start().log({"x": 1}).die()
 

@@ -104,12 +104,17 @@ def _bootstrap(config: ServerConfig, address: str) -> None:
     from trackkit.backend.server.storage import open_storage
     from trackkit.backend.store import tokens
 
+    chosen = os.environ.get("TRACKKIT_ADMIN_TOKEN", "").strip()
+    if 0 < len(chosen) < tokens.SHORTEST_SECRET:
+        raise click.ClickException(
+            f"the token in TRACKKIT_ADMIN_TOKEN has {len(chosen)} characters, which can be guessed: use at least "
+            f"{tokens.SHORTEST_SECRET} random ones, as 'openssl rand -hex 32' gives"
+        )
     storage = open_storage(config.store, config.root)
     try:
         with storage.changing() as db:
             if tokens.any_admin(db):
                 return
-            chosen = os.environ.get("TRACKKIT_ADMIN_TOKEN", "").strip()
             _, secret = tokens.create(db, "first administrator", "admin", secret=chosen or None)
     finally:
         storage.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -19,6 +20,9 @@ from trackkit.cli.options import store_folder, store_options
 from trackkit.core import credentials
 from trackkit.query.moments import moment
 
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
 
 @click.command()
 @click.argument("url")
@@ -30,25 +34,43 @@ def login(url: str, token: str | None) -> None:
     secret = (token or _ask()).strip()
     if not secret:
         raise click.ClickException("no token was given")
-    origin = credentials.origin_of(url)
+    origins = _origins(url)
+    origin = origins[0]
     try:
-        headers = {"authorization": f"Bearer {secret}"}
-        answer = requests.get(f"{origin}/api/v1/session", headers=headers, timeout=10)
+        answer = requests.get(f"{origin}/api/v1/session", auth=_shows(secret), timeout=10)
     except requests.RequestException as error:
         raise click.ClickException(f"{origin} can't be reached: {error}") from None
     if answer.status_code != 200:
         raise click.ClickException(f"{origin} does not take this token: {_reason(answer)}")
     state = answer.json()
-    path = credentials.keep(url, secret)
+    for each in origins:
+        path = credentials.keep(each, secret)
     click.echo(f"logged in at {origin} as {state['name'] or 'anybody'} (scope {state['scope']}); kept in {path}")
+
+
+def _origins(url: str) -> list[str]:
+    try:
+        return credentials.origins_of(url)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _shows(secret: str) -> Callable[[PreparedRequest], PreparedRequest]:
+    """Adds the token to a request; a header would give way to what ~/.netrc has for the host."""
+
+    def authorize(request: PreparedRequest) -> PreparedRequest:
+        request.headers["authorization"] = f"Bearer {secret}"
+        return request
+
+    return authorize
 
 
 @click.command()
 @click.argument("url")
 def logout(url: str) -> None:
     """Forget the token for the server at URL. It stays valid until it is revoked there."""
-    known = credentials.forget(url)
-    click.echo("forgotten" if known else f"no token was kept for {credentials.origin_of(url)}")
+    known = [credentials.forget(each) for each in _origins(url)]
+    click.echo("forgotten" if any(known) else f"no token was kept for {url}")
 
 
 @click.group()

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from trackkit.core import lifecycle, records
+from trackkit.core import lifecycle, notebook, records
 from trackkit.core.capture import Capture
 from trackkit.core.config import Config
 from trackkit.core.journal import Frames
@@ -334,8 +334,8 @@ class Run:
 
     # How it ends.
 
-    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
-        """End the run and wait, at most `settings.finish_timeout` seconds, until the sinks have everything.
+    def finish(self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:
+        """End the run and wait, at most `timeout` seconds, until the sinks have everything.
 
         What they don't have by then stays in the journal; a warning says how much and how to send it. A second
         call does nothing.
@@ -346,7 +346,16 @@ class Run:
             0 means finished, anything else failed.
         quiet
             Print nothing.
+        timeout
+            Seconds; by default the setting `finish_timeout`.
+
+        Raises
+        ------
+        ValueError
+            If `timeout` is negative or no number.
         """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
         with self._finish_lock:
             if self._state != "running":
                 return
@@ -365,7 +374,7 @@ class Run:
         try:
             if self._pump is not None:
                 self._pump.settle(_SETTLE_SECONDS)
-            patience = self.settings.finish_timeout
+            patience = self.settings.finish_timeout if timeout is None else timeout
         finally:
             self._record(records.Finish(self._now(), state, code, error, self.accounting()))
             self.log = _refuse_log  # type: ignore[method-assign]
@@ -460,9 +469,7 @@ class Run:
         """In a notebook: the run's page, or what `repr` says where there is none."""
         if not self.url:
             return f"<code>{html.escape(repr(self))}</code>"
-        address = html.escape(self.url, quote=True)
-        frame = f'<iframe src="{address}" width="100%" height="480" loading="lazy" title="{html.escape(self.path)}">'
-        return f'<p><a href="{address}" target="_blank">{html.escape(self.path)}</a></p>{frame}</iframe>'
+        return notebook.frame(self)
 
     def __repr__(self) -> str:
         return f"<trackkit run {self.path} {self.name!r} {self._state}>"
@@ -637,7 +644,7 @@ class DisabledRun(Run):
     def accounting(self) -> dict[str, float]:
         return {}
 
-    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
+    def finish(self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:
         self._state = "finished" if not exit_code else "failed"
 
     def end(self, state: str, exit_code: int, error: str) -> None: ...

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from trackkit.core import records
+from trackkit.core import notebook, records
 from trackkit.core.config import as_mapping
 from trackkit.core.names import is_project, is_run_id
 from trackkit.core.run import DisabledRun, Run, check_tags
@@ -332,8 +332,15 @@ def _announce(run: Run) -> None:
     where = os.path.relpath(run.dir) if run.dir.is_relative_to(Path.cwd()) else str(run.dir)
     mode = "" if run.settings.mode == "online" else ", offline: send it later with `trackkit sync`"
     sys.stderr.write(f"trackkit: run {run.path} {what} in {where}{mode}\n")
-    if run.url:
-        sys.stderr.write(f"trackkit: see it at {run.url}\n")
+    if run.url and not notebook.show(run):
+        sys.stderr.write(f"trackkit: see it at {_linked(run.url)}\n")
+
+
+def _linked(url: str) -> str:
+    """A URL as terminals make it clickable (OSC 8), however they break the line; as it is where no terminal is."""
+    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return url
+    return f"\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\"
 
 
 def silent_run(**init: Any) -> DisabledRun:
@@ -386,11 +393,11 @@ def log_code(*arguments: Any, **named: Any) -> list[str]:
     return _required().log_code(*arguments, **named)
 
 
-def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
-    """Finish the current run, if there is one."""
+def finish(exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:
+    """`Run.finish` of the current run, if there is one."""
     run = current()
     if run is not None:
-        run.finish(exit_code, quiet)
+        run.finish(exit_code, quiet, timeout)
 
 
 class CurrentEntries:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -13,7 +16,7 @@ from starlette.applications import Starlette
 
 from trackkit.backend.server.app import make_app
 from trackkit.backend.server.config import ServerConfig, check_bind
-from trackkit.backend.server.telemetry import configure_logging
+from trackkit.backend.server.telemetry import FOLDER_VARIABLE, configure_logging
 
 CONFIG_VARIABLE: Final = "TRACKKIT_SERVER_CONFIG"
 """How the processes of one server are told how to run."""
@@ -76,6 +79,22 @@ def run(
     check_bind(config.host, auth=config.auth)
     configure_logging(as_json=log_json, level=log_level)
     os.environ[CONFIG_VARIABLE] = msgspec.json.encode(_Launch(config, log_json, log_level), enc_hook=str).decode()
+    with _counts_of_all() if workers > 1 else contextlib.nullcontext():
+        _serve(listener, workers)
+
+
+@contextlib.contextmanager
+def _counts_of_all() -> Iterator[None]:
+    """A folder for the processes' counts, as whichever is asked for metrics tells those of all."""
+    with tempfile.TemporaryDirectory(prefix="trackkit-metrics-") as folder:
+        os.environ[FOLDER_VARIABLE] = folder
+        try:
+            yield
+        finally:
+            del os.environ[FOLDER_VARIABLE]
+
+
+def _serve(listener: socket.socket, workers: int) -> None:
     uvicorn.run(
         f"{__name__}:app_of_environment",
         factory=True,

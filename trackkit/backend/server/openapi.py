@@ -18,7 +18,7 @@ _REFERENCE = "#/components/schemas/{name}"
 
 def document(endpoints: Sequence[Endpoint], prefix: str) -> dict[str, Any]:
     """The OpenAPI document of a table of endpoints."""
-    types = list(dict.fromkeys(t for e in endpoints for t in (e.body, e.answer) if t is not None))
+    types = list(dict.fromkeys(t for e in endpoints for t in (e.body, e.answer, *e.parts.values()) if t is not None))
     (*_, components) = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     components["Error"] = _ERROR
     paths: dict[str, dict[str, Any]] = {}
@@ -98,10 +98,16 @@ def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     schema = schemas[endpoint.query.__name__]
     required = schema.get("required", [])
     hints = get_type_hints(endpoint.query)
-    return [
-        {"name": name, "in": "query", "required": name in required, "schema": schema["properties"][name]}
-        for name in hints
-    ]
+    found = []
+    for name in hints:
+        parameter: dict[str, Any] = {"name": name, "in": "query", "required": name in required}
+        if name in endpoint.parts:
+            reference = {"$ref": _REFERENCE.format(name=endpoint.parts[name].__name__)}
+            parameter["content"] = {"application/json": {"schema": reference}}
+        else:
+            parameter["schema"] = schema["properties"][name]
+        found.append(parameter)
+    return found
 
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
@@ -113,7 +119,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     elif endpoint.gives:
         success = {"description": "The content.", "content": {endpoint.gives: {}}}
     found[str(endpoint.status)] = success
-    statuses = {400, 401, 403, 429, 500, 503, *endpoint.errors}
+    statuses = {400, 401, 403, 421, 429, 500, 503, *endpoint.errors}
     if endpoint.body is not None or endpoint.takes:
         statuses |= {413, 415}
     if endpoint.method == "PUT" and endpoint.takes:
@@ -142,6 +148,7 @@ def _entry(endpoint: Endpoint, prefix: str) -> str:
     for name, type in (("parameters", endpoint.query), ("body", endpoint.body), ("answer", endpoint.answer)):
         if type is not None:
             facts.append((name, _fields(type)))
+    facts += [(name, _fields(type)) for name, type in endpoint.parts.items()]
     facts += [(name, media) for name, media in (("body", endpoint.takes), ("answer", endpoint.gives)) if media]
     rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in facts)
     head = f"<b>{endpoint.method}</b> <code>{html.escape(path)}</code> {html.escape(endpoint.summary)}"

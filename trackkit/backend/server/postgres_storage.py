@@ -142,6 +142,8 @@ class PostgresStorage:
 
     def close(self) -> None:
         self._closing = True
+        with contextlib.suppress(Unavailable), self._pool.connection() as db:
+            db.notify(CHANNEL, "")  # wakes the listener, which else would wait for its turn to end
         self._thread.join(2 * _NOTICE_SECONDS)
         self._pool.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal, get_origin, get_type_hints
@@ -65,6 +65,8 @@ class Endpoint:
         What a token must be good for; None if nobody is asked.
     query, body, answer
         Types of what goes in and out.
+    parts
+        What the JSON objects are that parameters of the URL hold, by the parameters' names.
     takes, gives
         Media types other than JSON, of bodies that a raw handler reads and of answers that are a `Response`.
     errors
@@ -80,6 +82,7 @@ class Endpoint:
     body: type[Body] | None = None
     answer: type[Answer] | None = None
     raw: RawHandler | None = None
+    parts: Mapping[str, type[msgspec.Struct]] = field(default_factory=dict)
     takes: str = ""
     gives: str = ""
     status: int = 200

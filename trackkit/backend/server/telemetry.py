@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
+import psutil
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+    multiprocess,
+)
 
 __all__ = ["CONTENT_TYPE", "JsonLines", "Telemetry", "configure_logging"]
 
 
+FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder in which the processes of one server keep their counts, so that each can tell those of all."""
+
+
 class Telemetry:
-    """Counts what a server process does."""
+    """Counts what a server does: the process or, where there are several, all of them."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        self._folder = os.environ.get(FOLDER_VARIABLE, "")
+        if not self._folder:
+            ProcessCollector(registry=self._registry)
         self.requests = Counter(
             "trackkit_requests", "Requests answered.", ["method", "path", "status"], registry=self._registry
         )
@@ -34,11 +51,21 @@ class Telemetry:
         self.bytes = Counter(
             "trackkit_ingested_bytes", "Bytes of journals taken, uncompressed.", registry=self._registry
         )
-        self.listeners = Gauge("trackkit_event_streams", "Open streams of events.", registry=self._registry)
+        self.listeners = Gauge(
+            "trackkit_event_streams", "Open streams of events.", registry=self._registry, multiprocess_mode="livesum"
+        )
 
     def exposition(self) -> bytes:
         """The metrics as Prometheus reads them."""
-        return generate_latest(self._registry)
+        if not self._folder:
+            return generate_latest(self._registry)
+        for path in Path(self._folder).glob("gauge_live*_*.db"):
+            pid = int(path.stem.rpartition("_")[2])
+            if not psutil.pid_exists(pid):  # it was killed, and its streams with it
+                multiprocess.mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, self._folder)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
 
 
 class JsonLines(logging.Formatter):

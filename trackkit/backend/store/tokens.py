@@ -25,6 +25,9 @@ PREFIX: Final = "tk_"
 """Begins every token, so that scanners for leaked secrets know one when they see it."""
 SESSION_SECONDS: Final = 30 * 86400.0
 
+SHORTEST_SECRET: Final = 20
+"""Characters of a secret that was chosen elsewhere: fewer could be guessed."""
+
 _USED_EVERY = 60_000_000
 """Microseconds between two notes of a token's use: reading should not have to write."""
 _COLUMNS = "id, name, scope, projects, created, used, expires"

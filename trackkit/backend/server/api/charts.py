@@ -48,7 +48,7 @@ class PanelSpec(msgspec.Struct, forbid_unknown_fields=True):
     limit: int = 20
     kind: Literal["metric", "system"] = "metric"
     x: str = "step"
-    """`step`, `time`, `relative`, or `metric:KEY`."""
+    """`step`, `time`, `relative`, `epoch` or `metric:KEY`; `epoch` is the metric of that name."""
     scale: Literal["linear", "log"] = "linear"
     range: tuple[float | None, float | None] | None = None
     buckets: int = 500
@@ -125,9 +125,9 @@ def _axis(spec: PanelSpec) -> Axis:
     first, last = spec.range or (None, None)
     if spec.x in ("step", "time", "relative"):
         return Axis(spec.x, "", first, last, spec.scale)  # type: ignore[arg-type]
-    kind, _, key = spec.x.partition(":")
+    kind, _, key = "metric:epoch".partition(":") if spec.x == "epoch" else spec.x.partition(":")
     if kind != "metric" or not key:
-        raise ApiError(400, f"x must be step, time, relative or metric:KEY, not {spec.x!r}")
+        raise ApiError(400, f"x must be step, time, relative, epoch or metric:KEY, not {spec.x!r}")
     return Axis("metric", key, first, last, spec.scale)
 
 
@@ -220,6 +220,7 @@ ENDPOINTS = [
         show_panel,
         "The lines of a chart on one grid: a u32, the length of a JSON header, the header, arrays of doubles.",
         query=PanelQuery,
+        parts={"spec": PanelSpec},
         gives=MEDIA_TYPE,
         errors=[304],
     ),

@@ -1,7 +1,8 @@
 """`/runs/{run}/files` and `/blobs`: the files of runs, in and out.
 
 Contents come from whoever logged them, so none is shown as a page of ours: what is not plainly harmless is
-offered for download, and even what is shown runs no script.
+offered for download, and even what is shown runs no script. HTML is shown in frames alone, where its scripts run
+as those of a stranger: without our cookie, and without a way to send anything anywhere.
 """
 
 from __future__ import annotations
@@ -33,7 +34,18 @@ SHOWN: Final = {
 }  # fmt: skip
 """Files that a browser may show, and as what."""
 
-_SANDBOX: Final = {"content-security-policy": "sandbox; default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"}
+FRAMED: Final = {".html": "text/html; charset=utf-8", ".htm": "text/html; charset=utf-8"}
+"""Files that a frame of the dashboard may show, and as what."""
+
+_SANDBOX: Final = (
+    "sandbox; default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+_FRAME_SANDBOX: Final = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; media-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
 
 
 class FileSummary(msgspec.Struct):
@@ -60,7 +72,7 @@ class MissingBlobs(Answer):
 
 
 class FileQuery(Query):
-    """`inline` asks to show the file in the browser, where that is harmless."""
+    """`inline` asks to show the file in the browser, where that is harmless; HTML, in a frame alone."""
 
     inline: bool = False
 
@@ -102,8 +114,7 @@ def show_file(call: Call) -> Response:
         if row is None:
             raise not_found(f"file {path!r} in this run")
         content = None if row.digest else objects.inline(db, number, row.writer, row.seq)
-    headers = _headers(path, inline=call.query.inline)
-    kind = SHOWN.get(Path(path).suffix.lower(), "application/octet-stream")
+    kind, headers = _presentation(path, inline=call.query.inline, framed=_is_framed(call))
     if not row.digest:
         return Response(content or b"", media_type=kind, headers=headers)
     blob = call.services.storage.blobs.path(row.digest)
@@ -112,11 +123,21 @@ def show_file(call: Call) -> Response:
     return FileResponse(blob, media_type=kind, headers=headers)
 
 
-def _headers(path: str, *, inline: bool) -> dict[str, str]:
-    name = path.rpartition("/")[2]
-    shown = inline and Path(path).suffix.lower() in SHOWN
+def _is_framed(call: Call) -> bool:
+    """Whether the browser asks for what a frame is to show; pages can't set this header."""
+    return call.request.headers.get("sec-fetch-dest", "") == "iframe"
+
+
+def _presentation(path: str, *, inline: bool, framed: bool) -> tuple[str, dict[str, str]]:
+    """A file's media type and the headers that say how it may be shown."""
+    name, suffix = path.rpartition("/")[2], Path(path).suffix.lower()
+    kind, policy = SHOWN.get(suffix, "application/octet-stream"), _SANDBOX
+    shown = inline and suffix in SHOWN
+    if inline and framed and suffix in FRAMED:
+        kind, policy, shown = FRAMED[suffix], _FRAME_SANDBOX, True
     how = "inline" if shown else "attachment"
-    return {**_SANDBOX, "content-disposition": f"{how}; filename*=UTF-8''{quote(name, safe='')}"}
+    disposition = f"{how}; filename*=UTF-8''{quote(name, safe='')}"
+    return kind, {"content-security-policy": policy, "content-disposition": disposition}
 
 
 def blob_state(call: Call) -> BlobState:
