@@ -94,6 +94,7 @@ class Client:
         json: Any = None,
         headers: dict[str, str] | None = None,
         confirm: bool = True,
+        patience: float = ANSWER_SECONDS,
     ) -> dict[str, Any]:
         """The server's answer.
 
@@ -103,6 +104,8 @@ class Client:
             What is asked for, from `path_of`.
         confirm
             Whether a refusal is asked for again before it is believed; the data must be bytes then.
+        patience
+            Seconds without a sign of the server before it counts as away.
 
         Raises
         ------
@@ -116,7 +119,7 @@ class Client:
             If it will not take this whenever it is sent.
         """
         for pause in (*_CONFIRMING_PAUSES, None) if confirm else (None,):
-            status, answer = self._ask(method, path, data, json, headers or {})
+            status, answer = self._ask(method, path, data, json, headers or {}, patience)
             if status < 300:
                 return answer
             message = str(answer.get("error", {}).get("message", ""))
@@ -134,11 +137,13 @@ class Client:
             time.sleep(pause)
         raise AssertionError("the last pause is None")
 
-    def _ask(self, method: str, path: str, data: Any, json: Any, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    def _ask(
+        self, method: str, path: str, data: Any, json: Any, headers: dict[str, str], patience: float
+    ) -> tuple[int, dict[str, Any]]:
         """The answer of the server in use or, where it fails, of the first other one that does not."""
         for left in reversed(range(len(self._origins))):
             try:
-                status, answer = self._exchange(method, path, data, json, headers)
+                status, answer = self._exchange(method, path, data, json, headers, patience)
                 if not left or status not in _ELSEWHERE:
                     _in_use[self._origins] = self._at
                     return status, answer
@@ -157,7 +162,7 @@ class Client:
         self._at = (self._at + 1) % len(self._origins)
 
     def _exchange(
-        self, method: str, path: str, data: Any, json: Any, headers: dict[str, str]
+        self, method: str, path: str, data: Any, json: Any, headers: dict[str, str], patience: float
     ) -> tuple[int, dict[str, Any]]:
         try:
             response = self._session.request(
@@ -166,13 +171,13 @@ class Client:
                 data=data,
                 json=json,
                 headers=headers,
-                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                timeout=(min(CONNECT_SECONDS, patience), patience),
                 allow_redirects=False,
             )
             if 300 <= response.status_code < 400:
                 place = response.headers.get("location", "elsewhere")
                 raise SinkError(f"{self.origin} sends on to {place}; name that address as the sink")
-            answer = response.json() if response.content else {}
+            answer = _json_of(response)
         except (requests.RequestException, ValueError, UnicodeError) as error:
             self.reset()
             raise SinkError(f"{self.origin}: {_reason(error)}") from error
@@ -186,6 +191,22 @@ class Client:
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
+
+
+def _json_of(response: requests.Response) -> Any:
+    """What an answer holds; nothing, if it is an error of something that is no trackkit server.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    try:
+        return response.json() if response.content else {}
+    except ValueError:
+        if response.ok:
+            raise
+        return {}
 
 
 def path_of(*parts: str) -> str:

@@ -19,6 +19,9 @@ from trackkit.sinks.uploads import Uploads
 HEARTBEAT_SECONDS: Final = 15.0
 """A writer with nothing to say shows that it lives this often, and hears whether the run is to stop."""
 
+LOOKUP_SECONDS: Final = 5.0
+"""How long `init` waits to hear what the server knows of a run."""
+
 _LEVEL = 1
 """zstd's fastest but one halves journals of metrics at 500 MB/s; higher levels take the time and save little."""
 
@@ -65,7 +68,7 @@ class HTTPSink:
                 return self._send(batch)
             except TooLarge as error:
                 if len(batch) < 2:
-                    raise SinkRefused(f"a record of {batch.end - batch.start:,} bytes is too large: {error}") from error
+                    raise SinkRefused(f"a record of {len(batch.payloads[0]):,} bytes is too large: {error}") from error
                 half = len(batch) // 2
                 batch = Batch(batch.start, batch.ends[half - 1], batch.payloads[:half], batch.ends[:half], batch.rest)
 
@@ -120,7 +123,8 @@ class HTTPSink:
     def lookup(self, run: str) -> Known | None:
         """What the server knows of a run, or None; see `core.sink.Resumable`."""
         try:
-            answer = self._client.request("GET", path_of("runs", run, "known"), confirm=False)
+            path = path_of("runs", run, "known")
+            answer = self._client.request("GET", path, confirm=False, patience=LOOKUP_SECONDS)
         except Refused as error:
             if error.status == 404:
                 return None
