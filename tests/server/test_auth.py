@@ -133,6 +133,69 @@ def test_a_token_for_a_project_sees_no_other(guarded: Serving, fill: Filler) -> 
     assert b'"series":[]' in ask("GET", "/panel", params={"spec": '{"keys":["loss"],"runs":["theirs"]}'}).content
 
 
+def test_every_endpoint_hides_a_run_of_another_project(guarded: Serving, fill: Filler) -> None:
+    fill.series(fill.run("theirs", project="b"), "loss", [1.0])
+    guarded.ask("PUT", "/views/x", json={"project": "b", "name": "v", "content": {}}, headers=bearer(guarded.token()))
+    headers = bearer(guarded.token(projects=["a"]))
+    named = [endpoint for endpoint in CLOSED if "run" in endpoint.parameters and endpoint.raw is None]
+    assert len(named) > 10
+
+    for endpoint in named:
+        path = endpoint.path.replace("{run}", "theirs").replace("{path:path}", "x").replace("{writer}", "w")
+        body = {"json": {}} if endpoint.body is not None else {}
+        params = {"key": "loss"} if endpoint.path.endswith("/texts") else {}
+
+        answer = guarded.ask(endpoint.method, path, headers=headers, params=params, **body)
+
+        assert answer.status_code in (403, 404), endpoint
+        assert "loss" not in answer.text
+    for method, path in (("GET", "/columns"), ("GET", "/values"), ("GET", "/views")):
+        answer = guarded.ask(method, path, params={"project": "b", "key": "config.x"}, headers=headers)
+        assert answer.status_code in (400, 404), path
+    mine = {"project": "a", "name": "v", "content": {}}
+    assert guarded.ask("PUT", "/views/x", json=mine, headers=headers).status_code == 404
+    assert guarded.ask("DELETE", "/views/x", headers=headers).status_code == 404
+    groups = guarded.ask("GET", "/groups", params={"by": "project"}, headers=headers).json()["groups"]
+    assert groups == []
+
+
+def test_whoever_administers_some_projects_gives_out_no_more(guarded: Serving) -> None:
+    everyone, other = guarded.token("everyone", "admin"), guarded.token("other", "read", projects=["b"])
+    headers = bearer(guarded.token("some", "admin", projects=["a", "b2"]))
+
+    def create(projects: list[str] | None) -> requests.Response:
+        body = {"name": "new", "scope": "admin", "projects": projects}
+        return guarded.ask("POST", "/tokens", json=body, headers=headers)
+
+    for projects in (None, ["b"], ["a", "b"]):
+        refused = create(projects)
+        assert refused.status_code == 403
+        assert "some projects alone" in refused.json()["error"]["message"]
+    made = create(["a"])
+    assert made.status_code == 201
+    listed = guarded.ask("GET", "/tokens", headers=headers).json()["tokens"]
+    assert [token["name"] for token in listed] == ["some", "new"]
+    for token in guarded.ask("GET", "/tokens", headers=bearer(everyone)).json()["tokens"]:
+        revoked = guarded.ask("DELETE", f"/tokens/{token['id']}", headers=headers).status_code
+        assert revoked == (404 if token["name"] in ("everyone", "other") else 204 if token["name"] == "some" else 401)
+    assert guarded.ask("GET", "/runs", headers=bearer(other)).status_code == 200
+
+
+def test_one_wrong_token_locks_out_nobody_who_was_let_in_before(guarded: Serving) -> None:
+    known = guarded.token()
+    assert guarded.ask("GET", "/runs", headers=bearer(known)).status_code == 200
+    for _ in range(20):
+        guarded.ask("GET", "/runs", headers=bearer("tk_wrong"))
+
+    assert guarded.ask("GET", "/runs", headers=bearer(known)).status_code == 200
+    assert guarded.ask("GET", "/runs", headers=bearer(guarded.token("new"))).status_code == 429
+
+    with guarded.services.storage.changing() as db:
+        db.execute("delete from tokens")
+    assert guarded.ask("GET", "/runs", headers=bearer(known)).status_code == 401
+    assert guarded.ask("GET", "/runs", headers=bearer(known)).status_code == 429
+
+
 def test_guessing_tokens_is_slowed_down(guarded: Serving) -> None:
     good = guarded.token()
     for _ in range(10):
@@ -150,9 +213,9 @@ def test_a_name_that_leads_here_by_rebinding_is_not_answered(server: Serving) ->
         answer = server.session.get(f"{server.address}/api/v1/runs", headers={"host": host}, timeout=10)
         assert answer.status_code in (400, 421), host
 
-    assert (
-        server.session.get(f"{server.address}/health", headers={"host": "LOCALHOST:1"}, timeout=10).status_code == 200
-    )
+    for path, host in (("/api/v1/runs", "LOCALHOST:1"), ("/health", "10.0.0.7")):  # load balancers ask by address
+        answer = server.session.get(f"{server.address}{path}", headers={"host": host}, timeout=10)
+        assert answer.status_code == 200, host
 
 
 def test_every_answer_forbids_what_browsers_might_do(server: Serving) -> None:

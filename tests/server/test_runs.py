@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
+import requests
 
 from tests.servers import Serving
 from tests.store.conftest import EPOCH, Filler
@@ -218,3 +220,72 @@ def test_views_are_saved_replaced_and_deleted(server: Serving) -> None:
     assert server.get("/views", project="q")["views"] == []
     assert server.ask("DELETE", "/views/v1").status_code == 204
     assert server.ask("DELETE", "/views/v1").status_code == 404
+
+
+def test_a_search_that_would_never_end_is_given_up_and_holds_up_nobody(server: Serving, fill: Filler) -> None:
+    fill.run("r", name="a" * 60)
+    found: list[requests.Response] = []
+    bomb = threading.Thread(target=lambda: found.append(ask_in_peace(server, "name matches '(a|aa)+$' and id = 'x'")))
+    slow = threading.Thread(target=lambda: found.append(ask_in_peace(server, "name matches '^(a|aa)+b'")))
+
+    for thread in (bomb, slow):
+        thread.start()
+    while slow.is_alive():
+        assert server.get("/projects")["projects"]
+    bomb.join()
+
+    for answer in found:
+        assert answer.status_code in (200, 400)
+        if answer.status_code == 400:
+            assert "was given up" in answer.json()["error"]["message"]
+
+
+def ask_in_peace(server: Serving, filter: str) -> requests.Response:
+    """With a connection of its own, beside what others ask."""
+    return requests.get(f"{server.address}/api/v1/runs", params={"filter": filter}, timeout=30)
+
+
+@pytest.mark.sqlite
+def test_a_search_is_given_up_with_the_reason(server: Serving, fill: Filler) -> None:
+    fill.run("r", name="a" * 60 + "b")
+
+    answer = server.ask("GET", "/runs", params={"filter": "name matches '(a|aa)+$'"})
+
+    assert answer.status_code == 400
+    assert "took longer than 5 s and was given up" in answer.json()["error"]["message"]
+
+
+def test_what_is_asked_beyond_reason_is_refused(server: Serving, fill: Filler) -> None:
+    fill.run("r")
+    for params in (
+        {"order": ",".join(["config.a"] * 100)},
+        {"filter": "(" * 5000},
+        {"filter": "not " * 5000 + "id = 'x'"},
+        {"filter": "name matches '" + "(" * 200 + "'"},
+        {"columns": "config." + "x" * 10_000 + ",,("},
+    ):
+        answer = server.ask("GET", "/runs", params=params)
+        assert answer.status_code == 400, params
+    for params in (
+        {"filter": " or ".join(["id = 'x'"] * 900)},
+        {"columns": ",".join(f"config.k{number}" for number in range(1500))},
+        {"offset": str(10**30)},
+        {"limit": str(-(10**30))},
+    ):
+        assert server.ask("GET", "/runs", params=params).status_code in (200, 400), params
+
+
+@pytest.mark.parametrize("depth", [70, 300, 100_000])
+def test_what_is_nested_too_deeply_is_refused_and_not_kept(server: Serving, fill: Filler, depth: int) -> None:
+    fill.run("r")
+    nested = "[" * depth + "]" * depth
+    headers = {"content-type": "application/json"}
+    for method, path, body in (
+        ("PATCH", "/runs/r", f'{{"config": {{"a": {nested}}}}}'),
+        ("PATCH", "/runs/r", f'{{"summary": {{"a": {nested}}}}}'),
+        ("PUT", "/views/v", f'{{"project": "p", "name": "v", "content": {{"a": {nested}}}}}'),
+        ("POST", "/session", f'{{"token": {nested}}}'),
+    ):
+        assert server.ask(method, path, data=body, headers=headers).status_code == 400, path
+    assert server.get("/runs/r")["run"]["config"] == {}
+    assert server.get("/views", project="p")["views"] == []
