@@ -25,6 +25,11 @@ class BlobDamaged(OSError):
     """A blob's content is not what its name says."""
 
 
+def is_digest(text: str) -> bool:
+    """Whether a text names a blob: 64 hexadecimal digits."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 class Blobs:
     """The blobs under a store's folder.
 
