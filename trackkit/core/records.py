@@ -202,5 +202,8 @@ def decode(payload: bytes | memoryview) -> AnyRecord:
     msgspec.MsgspecError
         If the payload is no record this version knows.
     """
-    record: AnyRecord = _decoder.decode(payload)
+    try:
+        record: AnyRecord = _decoder.decode(payload)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(f"the record can't be read: {error}") from error
     return record

@@ -117,7 +117,7 @@ def separate(payloads: list[bytes], ends: list[int], rest: Callable[[], None] = 
                 continue
         try:
             record = records.decode(payload)
-        except (msgspec.MsgspecError, RecursionError):
+        except msgspec.MsgspecError:
             continue
         if not _fits(record):
             continue

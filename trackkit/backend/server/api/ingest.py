@@ -168,7 +168,7 @@ def _projects_in(message: wire.Message) -> list[str]:
             continue
         try:
             record = records.decode(payload)
-        except (msgspec.MsgspecError, RecursionError):
+        except msgspec.MsgspecError:
             continue
         if isinstance(record, records.Start):
             found.append(record.project or writers.DEFAULT_PROJECT)
