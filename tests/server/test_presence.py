@@ -37,6 +37,20 @@ def test_a_writer_on_another_machine_that_falls_silent_has_crashed(server: Servi
     assert state(server) == "running"
 
 
+def test_a_writer_whose_clock_is_ahead_is_found_out_too(server: Serving, tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "there", "r", "w").start(time=time.time() + 3600)
+    sink = HTTPSink(server.address, tmp_path / "there")
+    sink.open("r", "w")
+    sink.write(writer.batch())
+    sink.close()
+    impatient = Presence(server.services.storage, 0.05)
+    time.sleep(0.1)
+
+    assert impatient.look() == ["r"]
+
+    assert state(server) == "crashed"
+
+
 def test_a_server_that_was_away_listens_before_it_judges(server: Serving, tmp_path: Path) -> None:
     writer = Writer(tmp_path / "there", "r", "w").start()
     sink = HTTPSink(server.address, tmp_path / "there")

@@ -183,7 +183,8 @@ def settle(db: Database, run: int) -> None:
     writers = db.query(sql, [run])
     mains = [row for row in writers if row[0] == "main"] or writers
     newest = max(row[2] for row in mains)
-    counted = [row for row in mains if row[3] is None or row[3] >= newest]
+    # Where clocks disagree, a writer may have ended before it began, and then all of them count.
+    counted = [row for row in mains if row[3] is None or row[3] >= newest] or mains
     if any(state == "running" for _, state, *_ in counted):
         sql = "update runs set state = 'running', ended = null, exit_code = null where run = ?"
         db.execute(sql, [run])
