@@ -181,7 +181,7 @@ def test_resume_from_continues_after_a_step(finished: Path) -> None:
         ({"resume_from": "abc"}, "resume_from must look like 'RUN_ID\\?_step=100', not 'abc'"),
         ({"resume_from": "abc?_step=1", "id": "abc"}, "leave out id and resume"),
         ({"resume_from": "abc?_step=1", "resume": "allow"}, "leave out id and resume"),
-        ({"resume_from": "none?_step=1"}, "no run 'none'"),
+        ({"resume_from": "none?_step=1"}, "knows the run 'none'"),
     ],
 )
 def test_resume_from_says_what_is_wrong(finished: Path, arguments: dict[str, Any], problem: str) -> None:
