@@ -13,7 +13,7 @@ import pytest
 
 from trackkit.core.journal import read_sinks, segments
 from trackkit.core.pump import Chore, Pump
-from trackkit.core.sink import Batch, OffsetConflict, SinkError, SinkRefused
+from trackkit.core.sink import Batch, OffsetConflict, SinkBusy, SinkError, SinkRefused
 from trackkit.core.writer import JournalWriter
 
 
@@ -32,6 +32,32 @@ class Target:
 
 
 TARGETS: dict[str, Target] = {}
+
+
+class BusySink:
+    """A target that others write to, which can't be asked whether to stop, and takes a batch at the third try."""
+
+    local = True
+    stop_requested = False
+    tries = 0
+
+    def __init__(self, uri: str, root: Path) -> None: ...
+
+    def open(self, run: str, writer: str) -> int:
+        return 0
+
+    def write(self, batch: Batch) -> int:
+        BusySink.tries += 1
+        if BusySink.tries < 3:
+            raise SinkBusy("others write")
+        return batch.end
+
+    def idle(self) -> None:
+        raise OSError("nobody answers")
+
+    def sync(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class RecordingSink:
@@ -259,3 +285,19 @@ def test_a_pump_that_stumbles_goes_on(
 
     assert until(lambda: target.payloads == [b"record"])
     assert "stumbled" in caplog.text
+
+
+def test_a_target_that_is_busy_or_can_not_be_asked_is_no_trouble(
+    make_pump: Any, journal: JournalWriter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(EntryPoint, "load", lambda self: BusySink)
+    pump, _ = make_pump("here:")
+    journal.append(b"x")
+    pump.start()
+
+    assert pump.drain(20)
+    for _ in range(20):
+        time.sleep(0.01)
+        assert pump.lanes[0].done
+    assert BusySink.tries == 3
+    assert not caplog.records

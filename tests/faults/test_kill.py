@@ -196,7 +196,7 @@ def test_sixteen_processes_write_one_store_and_lose_nothing(make_script: Callabl
 
     runs = {run.id: run for run in Api(scripts[0].root).runs()}
 
-    assert not [err for _, err in outputs if "locked" in err or "Traceback" in err]
+    assert "".join(err for _, err in outputs) == "", "a store that is busy is no trouble to speak of"
     assert len(runs) == 16
     for run in runs.values():
         assert run.state == "finished"

@@ -5,6 +5,7 @@ None of it delays `init`: all but the start of the console's capture happens on 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,9 @@ class Capture:
         self.rest: Callable[[], None] = lambda: None
         """Gives way to the training thread; the pump's, once there is one."""
         self._in_child = False
+        self._stopped = False
+        self._recording = threading.Lock()
+        """Held while a sample is recorded, so that none is once `stop` has returned."""
         self._sampler: SystemSampler | None = None
         self._console: ConsoleCapture | None = None
         if settings.console != "off":
@@ -70,9 +74,11 @@ class Capture:
             self._console.start()
 
     def stop(self) -> None:
-        """Stop listening; what was held back is recorded."""
+        """Stop listening and sampling; what was held back is recorded, and nothing comes after it."""
         if self._console is not None:
             self._console.stop()
+        with self._recording:
+            self._stopped = True
 
     def close(self) -> None:
         """Let go of the devices; the pump has ended."""
@@ -82,6 +88,7 @@ class Capture:
     def after_fork_in_child(self) -> None:
         """In a forked child: only what it prints is its own affair; machine and provenance are its parent's."""
         self._in_child = True
+        self._recording = threading.Lock()
         self._sampler = None  # the devices' library is the parent's, too, and not to be closed from here
         if self._console is not None:
             self._console.after_fork_in_child()
@@ -113,7 +120,10 @@ class Capture:
             from trackkit.core.system import SystemSampler
 
             self._sampler = SystemSampler(path=self._root.parent, gpu=self._settings.gpu, rest=self.rest)
-        self._record(records.System(self._now(), self._sampler.sample()))
+        sample = self._sampler.sample()
+        with self._recording:
+            if not self._stopped:
+                self._record(records.System(self._now(), sample))
 
     def _emit(self, stream: str, text: str) -> None:
         clean = text if self._redactor is None else self._redactor.text(text)

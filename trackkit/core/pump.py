@@ -198,9 +198,13 @@ def _files_waiting(sink: object) -> int:
 
 
 def _is_asked_to_stop(sink: object) -> bool:
+    """Whether it is; a target that can't be asked now has all the same what was written to it."""
     if not isinstance(sink, Attentive):
         return False
-    sink.idle()
+    try:
+        sink.idle()
+    except Exception:
+        logger.debug("a sink could not be asked whether to stop", exc_info=True)
     return sink.stop_requested
 
 

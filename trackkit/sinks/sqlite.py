@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,6 +121,10 @@ def _as_sink_errors() -> Iterator[None]:
         yield
     except Busy as error:
         raise SinkBusy(str(error)) from error
+    except sqlite3.OperationalError as error:  # a read may have to wait, too, while the log is emptied
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise SinkBusy(str(error)) from error
+        raise
 
 
 def _known(db: SQLiteDatabase, number: int) -> Known:
