@@ -15,10 +15,24 @@ import msgspec as msgspec  # a third of what init() would otherwise wait for
 from trackkit.version import __version__
 
 if TYPE_CHECKING:
+    from trackkit import plot
     from trackkit.core.lifecycle import RunStopped
+    from trackkit.core.media.audio import Audio
+    from trackkit.core.media.chart import Chart
+    from trackkit.core.media.figure import Figure, Plotly
+    from trackkit.core.media.graph import Graph
+    from trackkit.core.media.histogram import Histogram
+    from trackkit.core.media.image import Image
+    from trackkit.core.media.markup import Html, Markdown, Text
+    from trackkit.core.media.molecule import Molecule
+    from trackkit.core.media.object3d import Object3D
+    from trackkit.core.media.overlays import Classes
+    from trackkit.core.media.video import Video
     from trackkit.core.run import Run
     from trackkit.core.session import alert, config, define_metric, finish, init, log, log_code, summary
     from trackkit.core.settings import Settings
+    from trackkit.core.table import Table
+    from trackkit.plot import plot_table
     from trackkit.query import Api
 
     run: Run | None
@@ -27,6 +41,25 @@ _HOMES = {
     **dict.fromkeys(
         ("init", "log", "finish", "define_metric", "alert", "log_code", "config", "summary"), "trackkit.core.session"
     ),
+    **{
+        name: f"trackkit.core.media.{module}"
+        for module, names in {
+            "audio": ("Audio",),
+            "chart": ("Chart",),
+            "figure": ("Figure", "Plotly"),
+            "graph": ("Graph",),
+            "histogram": ("Histogram",),
+            "image": ("Image",),
+            "markup": ("Html", "Markdown", "Text"),
+            "molecule": ("Molecule",),
+            "object3d": ("Object3D",),
+            "overlays": ("Classes",),
+            "video": ("Video",),
+        }.items()
+        for name in names
+    },
+    "Table": "trackkit.core.table",
+    "plot_table": "trackkit.plot",
     "Run": "trackkit.core.run",
     "RunStopped": "trackkit.core.lifecycle",
     "Settings": "trackkit.core.settings",
@@ -35,9 +68,24 @@ _HOMES = {
 
 __all__ = [
     "Api",
+    "Audio",
+    "Chart",
+    "Classes",
+    "Figure",
+    "Graph",
+    "Histogram",
+    "Html",
+    "Image",
+    "Markdown",
+    "Molecule",
+    "Object3D",
+    "Plotly",
     "Run",
     "RunStopped",
     "Settings",
+    "Table",
+    "Text",
+    "Video",
     "__version__",
     "alert",
     "config",
@@ -46,6 +94,8 @@ __all__ = [
     "init",
     "log",
     "log_code",
+    "plot",
+    "plot_table",
     "run",
     "summary",
 ]
@@ -57,10 +107,12 @@ def __getattr__(name: str) -> Any:
         from trackkit.core.session import current
 
         return current()
-    if name not in _HOMES:
-        raise AttributeError(f"module 'trackkit' has no attribute {name!r}")
     import importlib
 
+    if name == "plot":
+        return importlib.import_module("trackkit.plot")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'trackkit' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -101,6 +101,8 @@ def sync(
     meter = Meter(progress)
     try:
         while True:
+            for path in chosen:
+                _encode_staged(path)
             for folder in dict.fromkeys(folder for path in chosen for folder in writers_under(path)):
                 if folder not in transfers:
                     transfers[folder] = _Transfer(folder, to or STORE, meter, clean)
@@ -113,6 +115,19 @@ def sync(
     finally:
         for transfer in transfers.values():
             transfer.close()
+
+
+def _encode_staged(path: Path) -> None:
+    """Bring media that dead writers left staged into journals; see `core.media.recovery`."""
+    store, run = path, None
+    if path.parent.name == "journals":
+        store, run = path.parent.parent, path.name
+    elif path.parent.parent.name == "journals":
+        store, run = path.parent.parent.parent, path.parent.name
+    if (store / recovery.STAGING_FOLDER).is_dir():
+        from trackkit.core.media import recovery as media
+
+        media.recover(store, run)
 
 
 def writers_under(path: Path) -> Iterator[Path]:

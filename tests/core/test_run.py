@@ -110,7 +110,7 @@ def test_any_text_is_kept_as_key_value_tag_name_and_notes(run: Run) -> None:
         ([("loss", 1.0)], TypeError, "list"),
         (None, TypeError, "None"),
         ({"model": object()}, TypeError, "'model'"),
-        ({"val": {"images": np.zeros((2, 2))}}, TypeError, r"'val\.images'"),
+        ({"val": {"images": np.zeros((2, 2), complex)}}, TypeError, r"'val\.images'"),
         ({3: 1.0}, TypeError, "3"),
         ({"": 1.0}, ValueError, "empty"),
         ({"k" * 1025: 1.0}, ValueError, "1,024"),

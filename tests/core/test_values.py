@@ -255,7 +255,7 @@ def test_a_dict_that_holds_itself_is_refused() -> None:
 
 
 def test_numbers_and_texts_are_told_apart() -> None:
-    assert split({"loss": 1, "stage": {"name": "warm-up"}}) == ({"loss": 1.0}, {"stage.name": "warm-up"})
+    assert split({"loss": 1, "stage": {"name": "warm-up"}}) == ({"loss": 1.0}, {"stage.name": "warm-up"}, {})
 
 
 @pytest.mark.parametrize("values", [None, 1.0, "loss", ["loss"], [("loss", 1)], {"loss"}])

@@ -9,13 +9,16 @@ import threading
 import time
 from binascii import crc32
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from trackkit.core import values as loggable
 from trackkit.core.journal import HEADER
 from trackkit.core.writer import JournalWriter
+
+if TYPE_CHECKING:
+    from trackkit.core.media.snapshot import Snapshot
 
 _TAG = b"\x96" + msgspec.msgpack.encode("p") + b"\xd3"
 _DOUBLE = b"\xcb"
@@ -27,6 +30,8 @@ _SAMPLE_MASK = 127
 """One call in 128 is timed, more of a run's first, to tell what logging costs without adding to it."""
 
 Packer = Callable[..., bytes]
+Stage = Callable[[dict[str, "list[Snapshot]"], int, float], None]
+"""Takes the snapshots of one call by key, its step and its time."""
 
 
 class Log(Protocol):
@@ -44,6 +49,8 @@ class Recorder:
         Where the records go.
     first_step
         The step of the first call that names none.
+    stage
+        Takes the media of a call.
 
     Attributes
     ----------
@@ -51,7 +58,9 @@ class Recorder:
         Records the values of one step; see `Run.log`.
     """
 
-    def __init__(self, journal: JournalWriter, first_step: int = 0) -> None:
+    def __init__(
+        self, journal: JournalWriter, first_step: int = 0, stage: Stage = lambda snapshots, step, when: None
+    ) -> None:
         self.offset = time.time() - time.monotonic()
         """What to add to the monotonic clock to get the time of day."""
         self.timed_calls = 0
@@ -62,6 +71,7 @@ class Recorder:
         self.gathering = False
         """Whether values wait to be committed."""
         self.steps = itertools.count(first_step)  # next() on it is atomic
+        self._stage = stage
         self._shapes: dict[tuple[Any, ...], tuple[Packer, bytes]] = {}
         self._gathered: tuple[dict[str, float], dict[str, str]] = ({}, {})
         self._gathered_step = 0
@@ -100,12 +110,14 @@ class Recorder:
         self, values: Mapping[str, Any], number: int | None, counted: bool, commit: bool | None
     ) -> None:
         try:
-            found, texts = loggable.split(values)
+            found, texts, media = loggable.split(values)
             number = loggable.check_step(self._count(commit) if number is None else number)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OSError, ImportError):
             if counted and number is not None:
                 self._give_back(number)
             raise
+        if media:
+            self._stage(media, number, self.now())
         if commit is False or self.gathering:
             with self._gather_lock:
                 if self.gathering and number != self._gathered_step:
@@ -121,10 +133,12 @@ class Recorder:
                     return
                 found, texts = self._gathered
                 self._gathered = ({}, {})
-        self._append(loggable.points(number, self.now(), found, texts))
+        if found or texts or not media:
+            self._append(loggable.points(number, self.now(), found, texts))
         if not counted:
             self.steps = itertools.count(number + 1)
-        self._remember_shape(values, texts)
+        if not media:
+            self._remember_shape(values, texts)
 
     def _count(self, commit: bool | None) -> int:
         """The next step, which stays the next one while values are gathered for it."""

@@ -26,6 +26,8 @@ from trackkit.core.values import check_key, check_step
 from trackkit.core.writer import MIB, JournalWriter, new_writer_id
 
 if TYPE_CHECKING:
+    from trackkit.core.media.recorder import MediaRecorder
+    from trackkit.core.media.snapshot import Snapshot
     from trackkit.core.pump import Lane, Pump
     from trackkit.core.redaction import Redactor
 
@@ -81,8 +83,12 @@ class Run:
         self._redactor = _redactor(settings)
         self._journal = self._open_journal(identity)
         self._append: Callable[[bytes], None] = self._journal.append
+        self._begin: Callable[[], None] = lambda: None
+        """Sees to it that this process has a journal of its own."""
         last_step = known.last_step if known is not None else None
-        self._recorder = Recorder(self._journal, 0 if last_step is None else last_step + 1)
+        self._media: MediaRecorder | None = None
+        self._media_lock = threading.RLock()
+        self._recorder = Recorder(self._journal, 0 if last_step is None else last_step + 1, self._stage)
         identity.time = self._recorder.now()
         self._record(identity)
         self._after: list[Callable[[Run], None]] = []
@@ -149,9 +155,10 @@ class Run:
         Parameters
         ----------
         values
-            Numbers or text by key: Python's and NumPy's numbers and bools, `Decimal`, `Fraction`, arrays of one
-            element of any library. Nested dicts are flattened, their keys joined by ".". NaN and infinities are
-            values like any other.
+            Numbers, text or media by key: Python's and NumPy's numbers and bools, `Decimal`, `Fraction`, arrays of one
+            element of any library; `trackkit.Image`, `Table` and the like, or lists of one kind of them; PIL images,
+            matplotlib and Plotly figures and data frames as they are; larger arrays, which become histograms. Nested
+            dicts are flattened, their keys joined by ".". NaN and infinities are values like any other.
         step
             The step, any 64-bit integer, in any order, repeated or not. Without it the run counts.
         commit
@@ -160,7 +167,7 @@ class Run:
         Raises
         ------
         TypeError
-            If `values` is no dict, a key no string, or a value neither number nor text.
+            If `values` is no dict, a key no string, or a value neither number, text nor media.
         ValueError
             If a key is empty or longer than 1,024 characters, text larger than 10 MiB, or the step too large.
 
@@ -332,6 +339,29 @@ class Run:
         """`project/id`, by which the run is found again."""
         return f"{self.project}/{self.id}"
 
+    def _stage(self, snapshots: dict[str, list[Snapshot]], step: int, when: float) -> None:
+        """Take the media of a call; the first makes the thread that encodes them."""
+        media = self._media
+        if media is None:
+            with self._media_lock:
+                media = self._media = self._media or self._make_media_recorder()
+        media.record(snapshots, step, when)
+
+    def _make_media_recorder(self) -> MediaRecorder:
+        from trackkit.core.media.recorder import MediaRecorder
+
+        self._begin()
+        return MediaRecorder(
+            self.dir,
+            self._identity,
+            self._journal.writer,
+            self._sinks,
+            record=self._record,
+            now=self._now,
+            warn=_warn,
+            memory_bytes=self.settings.memory_mb * MIB,
+        )
+
     # How it ends.
 
     def finish(self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:
@@ -374,11 +404,21 @@ class Run:
         try:
             if self._pump is not None:
                 self._pump.settle(_SETTLE_SECONDS)
-            patience = self.settings.finish_timeout if timeout is None else timeout
+            patience = self._encode_rest(self.settings.finish_timeout if timeout is None else timeout)
         finally:
+            if self._media is not None:
+                self._media.close()
             self._record(records.Finish(self._now(), state, code, error, self.accounting()))
             self.log = _refuse_log  # type: ignore[method-assign]
             self._deliver_rest(patience)
+
+    def _encode_rest(self, patience: float) -> float:
+        """Wait for the media that are not encoded yet; the patience that is left for the sinks."""
+        if self._media is None:
+            return patience
+        began = time.monotonic()
+        self._media.drain(patience)
+        return max(0.0, patience - (time.monotonic() - began))
 
     def _deliver_rest(self, patience: float) -> None:
         drained = False
@@ -402,12 +442,23 @@ class Run:
                 call(self)
 
     def _report(self, drained: bool, lost: int) -> None:
+        if self._media is not None:
+            self._report_media(self._media)
         if lost or self._journal.dropped:
             _warn(f"{lost:,} bytes and {self._journal.dropped:,} records of {self.path} could be kept nowhere")
         elif not drained and self._sinks and not self._in_child:
             for lane in self._pump.lanes if self._pump is not None else []:
                 if not lane.done or lane.refused:
                     _warn(self._remains(lane))
+
+    def _report_media(self, media: MediaRecorder) -> None:
+        if media.dropped:
+            _warn(f"{media.dropped:,} media values of {self.path} could be kept nowhere")
+        if media.waiting:
+            _warn(
+                f"{media.waiting:,} media values of {self.path} are not encoded yet; they are safe in "
+                f"{self.dir}: trackkit sync {self.dir}"
+            )
 
     def _remains(self, lane: Lane) -> str:
         """What a sink does not have yet, and the command that sends it."""
@@ -447,7 +498,7 @@ class Run:
             "journal_bytes": float(self._journal.end),
             "waiting_bytes": float(self._remaining()) if lanes else 0.0,
             "retries": float(sum(lane.retries for lane in lanes)),
-            "dropped": float(self._journal.dropped),
+            "dropped": float(self._journal.dropped + (self._media.dropped if self._media is not None else 0)),
         }
 
     def __enter__(self) -> Self:
@@ -516,14 +567,23 @@ class Run:
         self._finish_lock = threading.RLock()
         self._ending = None
         self._capture.after_fork_in_child()
+        media, self._media = self._media, None
+        self._media_lock = threading.RLock()
+        if media is not None:
+            media.abandon()
         first = threading.Lock()
 
-        def append_first(payload: bytes) -> None:
+        def begin() -> None:
             if self._journal is journal:
                 with first:
                     if self._journal is journal:
                         self._become_child_writer()
+
+        def append_first(payload: bytes) -> None:
+            begin()
             self._journal.append(payload)
+
+        self._begin = begin
 
         self.summary.restart(lambda offset: Frames(offset))
         self._append = append_first

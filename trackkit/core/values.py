@@ -5,9 +5,12 @@ from __future__ import annotations
 import numbers
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trackkit.core import records
+
+if TYPE_CHECKING:
+    from trackkit.core.media.snapshot import Snapshot
 
 MAX_KEY_CHARACTERS = 1024
 MAX_TEXT_BYTES = 10 * 1024 * 1024
@@ -77,7 +80,7 @@ def as_number_or_text(key: str, value: Any) -> float | str:
             raise ValueError(f"the value of {key!r} is too large for a 64-bit float") from None
         except (TypeError, ValueError):
             pass
-    raise TypeError(f"the value of {key!r} can't be logged: {_described(value)}; expected a number or text")
+    raise TypeError(f"the value of {key!r} can't be logged: {_described(value)}; expected a number, text or media")
 
 
 def _single_item(value: Any) -> Any:
@@ -138,8 +141,8 @@ def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def split(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]]:
-    """What was passed to `log` as numbers and texts by flat key.
+def split(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str], dict[str, list[Snapshot]]]:
+    """What was passed to `log` as numbers, texts and snapshots of media by flat key.
 
     Raises
     ------
@@ -150,13 +153,23 @@ def split(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]]:
         raise TypeError(f"log() takes a dict of values by key, not {type(values).__name__}: {values!r:.60}")
     found: dict[str, float] = {}
     texts: dict[str, str] = {}
+    media: dict[str, list[Snapshot]] = {}
     for key, value in flatten(values).items():
-        single = as_number_or_text(key, value)
+        try:
+            single = as_number_or_text(key, value)
+        except TypeError:
+            from trackkit.core.media.recognition import take
+
+            snapshots = take(key, value)
+            if snapshots is None:
+                raise
+            media[key] = snapshots
+            continue
         if isinstance(single, str):
             texts[key] = single
         else:
             found[key] = single
-    return found, texts
+    return found, texts, media
 
 
 def points(step: int, when: float, values: dict[str, float], texts: dict[str, str]) -> bytes:

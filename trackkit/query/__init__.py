@@ -7,15 +7,19 @@ from trackkit.backend.store.filters import FilterError
 from trackkit.query.api import Api
 from trackkit.query.files import File
 from trackkit.query.listing import Project, Runs
+from trackkit.query.media import MediaItem
 from trackkit.query.run import Alert, Run, RunNotFound
 from trackkit.query.series import Series, SystemMetrics
 from trackkit.query.summary import Summary
+from trackkit.query.tables import LoggedTable
 
 __all__ = [
     "Alert",
     "Api",
     "File",
     "FilterError",
+    "LoggedTable",
+    "MediaItem",
     "Project",
     "Run",
     "RunNotFound",

@@ -12,15 +12,17 @@ from typing import Any, Literal
 
 import msgspec
 
-from trackkit.backend.store import entries, history, lines, objects, runs, series
+from trackkit.backend.store import entries, history, lines, media, objects, runs, series
 from trackkit.backend.store.history import History
 from trackkit.query import pages
 from trackkit.query.files import File
 from trackkit.query.frames import Format, frame
+from trackkit.query.media import MediaItem
 from trackkit.query.moments import moment
 from trackkit.query.series import Series, SystemMetrics, of
 from trackkit.query.store import Store
 from trackkit.query.summary import Summary
+from trackkit.query.tables import LoggedTable
 
 AXES = {"step": "_step", "time": "_timestamp", "timestamp": "_timestamp", "relative": "_runtime"}
 RESERVED = ("_step", "_timestamp", "_runtime")
@@ -272,6 +274,53 @@ class Run:
         if path not in files:
             raise KeyError(f"run {self.id} has no file {path!r}; it has {', '.join(files) or 'none'}")
         return files[path]
+
+    def media_keys(self) -> dict[str, str]:
+        """The keys under which the run logged media, and their kind."""
+        return {found.key: found.kind for found in media.keys(self._store.db, [self._row.run])}
+
+    def media(self, key: str) -> list[MediaItem]:
+        """The media logged under a key, by step; those of a list one after another.
+
+        Raises
+        ------
+        KeyError
+            If the run has logged no media under the key.
+
+        Examples
+        --------
+        >>> run.media("examples")[-1].image()
+        """
+        found = media.items(self._store.db, self._row.run, key)
+        if not found:
+            there = self.media_keys()
+            close = difflib.get_close_matches(key, there, 3) or list(there)[:10]
+            named = ", ".join(map(repr, close)) if close else "none"
+            raise KeyError(f"run {self.project}/{self.id} has logged no media under {key!r}; there is {named}")
+        return [MediaItem(self._store, self._row.run, row) for row in found]
+
+    def table(self, key: str, step: int | None = None) -> LoggedTable:
+        """The table logged under a key: the last one, or the one there was at a step.
+
+        A table with the log mode `INCREMENTAL` is all of its increments up to there.
+
+        Raises
+        ------
+        KeyError
+            If the run has logged no table under the key, or none up to that step.
+
+        Examples
+        --------
+        >>> run.table("predictions").pandas()
+        """
+        items = [item for item in self.media(key) if item.kind == "table"]
+        before = [item for item in items if step is None or (item.step is not None and item.step <= step)]
+        if not before:
+            steps = ", ".join(str(item.step) for item in items[:10]) or "none"
+            raise KeyError(f"run {self.project}/{self.id} has no table {key!r} up to step {step}; there are {steps}")
+        if before[-1].metadata.get("log_mode") == "INCREMENTAL":
+            return LoggedTable(self._store, [item for item in before if "increment" in item.metadata])
+        return LoggedTable(self._store, before[-1:])
 
     def alerts(self) -> list[Alert]:
         """The run's alerts in the order they were given."""

@@ -6,6 +6,7 @@ import math
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -224,13 +225,26 @@ class Ingest:
                 writers.finish(self.db, run, self.writer, record)
 
     def _add_object(self, run: int, seq: int, record: records.Object) -> None:
+        recovered = record.metadata.pop("recovered", False)
         row = {
-            "run": run, "writer": self.writer, "seq": seq, "key": record.key, "kind": record.kind,
-            "path": record.path, "size": record.size, "digest": record.digest,
+            "run": run, "writer": self.writer, "seq": seq, "key": _storable(record.key), "kind": record.kind,
+            "path": _storable(record.path), "size": record.size, "digest": record.digest,
             "inline": record.inline if not record.digest else None, "step": record.step,
             "time": writers.microseconds(record.time), "metadata": msgspec.json.encode(record.metadata).decode(),
         }  # fmt: skip
+        if recovered and self._is_known(row):
+            return  # the writer that staged it got as far as to record it, and was killed before it could note that
         self.db.insert_many("objects", list(row), [list(row.values())])
+
+    def _is_known(self, row: dict[str, Any]) -> bool:
+        columns = ["run", "kind", "key", "step", "time", "path", "digest"]
+        sql = f"select 1 from objects where {' and '.join(f'{column} = ?' for column in columns)}"
+        return bool(self.db.query(sql, [row[column] for column in columns]))
+
+
+def _storable(text: str) -> str:
+    """Text as every database can hold it."""
+    return text.replace("\0", "␀")
 
 
 def _times(found: Separated) -> Iterator[int]:

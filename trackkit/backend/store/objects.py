@@ -24,12 +24,36 @@ class ObjectRow(msgspec.Struct):
     """A JSON object."""
 
 
-def files(db: Database, run: int) -> list[ObjectRow]:
-    """The newest file of each path, by path."""
-    sql = """select writer, seq, key, kind, path, size, digest, step, time, metadata from objects
-             where run = ? order by path, time, writer, seq"""
+COLUMNS = "writer, seq, key, kind, path, size, digest, step, time, metadata"
+"""Those of an `ObjectRow`."""
+
+
+def files(db: Database, run: int, *, media: bool = True) -> list[ObjectRow]:
+    """The newest file of each path, by path; without media, if these are not wanted."""
+    only = "" if media else " and path not like 'media/%'"
+    sql = f"select {COLUMNS} from objects where run = ?{only} order by path, time, writer, seq"
     newest = {row[4]: row for row in db.query(sql, [run])}
     return [ObjectRow(*row) for row in newest.values()]
+
+
+def file(db: Database, run: int, path: str) -> ObjectRow | None:
+    """The newest file of a path; None if there is none."""
+    sql = f"select {COLUMNS} from objects where run = ? and path = ? order by time desc, writer desc, seq desc limit 1"
+    found = db.query(sql, [run, path])
+    return ObjectRow(*found[0]) if found else None
+
+
+def one(db: Database, run: int, writer: str, seq: int) -> ObjectRow | None:
+    """The object that a writer's record at an offset is; None if there is none."""
+    sql = f"select {COLUMNS} from objects where run = ? and writer = ? and seq = ?"
+    found = db.query(sql, [run, writer, seq])
+    return ObjectRow(*found[0]) if found else None
+
+
+def of_digest(db: Database, run: int, digest: str) -> ObjectRow | None:
+    """An object of the run whose content is a blob; None if the run names no such blob."""
+    found = db.query(f"select {COLUMNS} from objects where digest = ? and run = ? limit 1", [digest, run])
+    return ObjectRow(*found[0]) if found and digest else None
 
 
 def digests(db: Database, run: int) -> list[str]:

@@ -27,6 +27,8 @@ Rest = Callable[[], None]
 
 SYNCED_NAME = "synced.json"
 """Offsets of targets a journal was sent to later, which its writer was not told of."""
+STAGING_FOLDER = "staging"
+"""Below a store's folder: media that wait to be encoded."""
 _PIECE_BYTES = 8 << 20
 _DAMAGED = "journal damaged"
 
@@ -108,7 +110,7 @@ def recover(
     meter = Meter(progress)
     with contextlib.ExitStack() as stack:
         db: SQLiteDatabase | None = None
-        for folder, uri in _sent_to(root, target):
+        for folder, uri in _with_staged(root, target, rest):
             lock = lock_dead(folder)
             if lock is None:
                 continue
@@ -265,6 +267,19 @@ def _sent_to(root: Path, database: Path) -> Iterator[tuple[Path, str]]:
         uri = own_sink(folder, root, database)
         if uri is not None and os.access(folder, os.W_OK):
             yield folder, uri
+
+
+def _with_staged(root: Path, database: Path, rest: Rest) -> Iterator[tuple[Path, str]]:
+    """The journals of `_sent_to`, then those that hold the media which dead writers left staged."""
+    seen = set()
+    for folder, uri in _sent_to(root, database):
+        seen.add(folder)
+        yield folder, uri
+    if (root / STAGING_FOLDER).is_dir():
+        from trackkit.core.media import recovery as media
+
+        if media.recover(root, rest=rest):
+            yield from ((folder, uri) for folder, uri in _sent_to(root, database) if folder not in seen)
 
 
 def _recover_one(db: SQLiteDatabase, folder: Path, uri: str, meter: Meter, rest: Rest) -> tuple[Replay, bool]:

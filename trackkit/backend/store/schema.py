@@ -113,6 +113,10 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        "0003 media",
+        ["create index objects_key on objects (run, kind, key, step)"],
+    ),
+    (
         "0005 rewinds",
         [
             """create table rewinds (

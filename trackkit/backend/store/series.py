@@ -95,8 +95,10 @@ def overview(db: Database, run: int, kind: str = "metric") -> list[Overview]:
 
 
 def last_step(db: Database, run: int) -> int | None:
-    """The greatest step of the run's metrics; None if it has none."""
-    found: int | None = db.query("select max(max_step) from series where run = ? and kind = 'metric'", [run])[0][0]
+    """The greatest step of the run's metrics and media; None if it has none."""
+    sql = """select max(step) from (select max(max_step) as step from series where run = ? and kind = 'metric'
+             union all select max(step) from objects where run = ?) as steps"""
+    found: int | None = db.query(sql, [run, run])[0][0]
     return found
 
 
