@@ -43,7 +43,7 @@ class LoggedTable:
     def types(self) -> dict[str, str]:
         """The columns' types; a kind of media where cells hold it."""
         parquet = load("pyarrow.parquet", "LoggedTable")
-        schema = parquet.read_schema(self._paths()[0])
+        schema = parquet.read_schema(self._paths()[-1])  # a column may have had no cell before
         described = json.loads((schema.metadata or {}).get(METADATA_KEY.encode(), b"{}"))
         types = {name: str(column["type"]) for name, column in described.get("columns", {}).items()}
         return {name: types.get(name, "json") for name in schema.names}

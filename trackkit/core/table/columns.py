@@ -97,7 +97,9 @@ class Column:
                     if all(cell is None or types.fits_integer(cell) for cell in cells):
                         return arrow.array(cells, arrow.int64())
                     return arrow.array([types.as_double(cell) for cell in cells], arrow.float64())
-                case "text" | None:
+                case None:
+                    return arrow.nulls(len(cells))
+                case "text":
                     return arrow.array([None if cell is None else _text(cell) for cell in cells], arrow.string())
                 case "bool":
                     return arrow.array(cells, arrow.bool_())
