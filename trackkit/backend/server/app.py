@@ -34,6 +34,7 @@ from trackkit.backend.server.services import Services
 from trackkit.backend.server.storage import Storage, open_storage
 from trackkit.backend.store.database import Busy
 from trackkit.backend.store.filters import FilterError
+from trackkit.backend.tables.opened import OpenTables
 from trackkit.version import __version__
 
 logger = logging.getLogger("trackkit.server")
@@ -60,6 +61,7 @@ def make_app(config: ServerConfig, storage: Storage | None = None) -> Starlette:
         Feed(storage),
         Presence(storage),
         telemetry.Telemetry(),
+        OpenTables(),
     )
 
     @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trackkit.backend.server.live import Feed
     from trackkit.backend.server.presence import Presence
     from trackkit.backend.server.telemetry import Telemetry
+    from trackkit.backend.tables.opened import OpenTables
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,3 +26,4 @@ class Services:
     feed: Feed
     presence: Presence
     telemetry: Telemetry
+    tables: OpenTables

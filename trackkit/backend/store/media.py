@@ -40,7 +40,8 @@ def keys(db: Database, runs: Sequence[int], kinds: Sequence[str] = ()) -> list[M
     for some in _chunked(runs):
         of_kinds = f"kind in ({_marks(kinds)})" if kinds else _OF_KINDS
         sql = f"""select key, kind, count(distinct run), count(*), min(step), max(step) from objects
-                  where run in ({_marks(some)}) and {of_kinds} and step is not null and {_STANDING} group by key, kind"""
+                  where run in ({_marks(some)}) and {of_kinds} and step is not null and {_STANDING}
+                  group by key, kind"""
         for key, kind, number, count, first, last in db.query(sql, [*some, *kinds]):
             known = found.get((key, kind))
             if known is None:

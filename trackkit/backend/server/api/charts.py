@@ -10,13 +10,12 @@ import msgspec
 import numpy as np
 from starlette.responses import Response
 
-from trackkit.backend.server.api.access import visible
 from trackkit.backend.server.api.runs import value_of
+from trackkit.backend.server.api.selection import check_selection, chosen_runs
 from trackkit.backend.server.api.values import plain
 from trackkit.backend.server.errors import ApiError
 from trackkit.backend.server.routing import Call, Endpoint, Query
 from trackkit.backend.store import changes, panels, runs
-from trackkit.backend.store.database import Database
 from trackkit.backend.store.filters import Entry, FilterError
 from trackkit.backend.store.filters.nodes import Target
 from trackkit.backend.store.filters.syntax import parse_target
@@ -96,7 +95,7 @@ def show_panel(call: Call) -> Response:
     axis = _axis(spec)
     by = _by(spec)
     with call.services.storage.reading() as db:
-        numbers = _chosen(call, db, spec)
+        numbers = chosen_runs(call, db, spec, MOST_SERIES)
         if len(numbers) * len(spec.keys) > MOST_SERIES:
             text = f"{len(numbers)} runs × {len(spec.keys)} keys are more than the {MOST_SERIES} lines of a chart"
             raise ApiError(400, f"{text}: choose fewer")
@@ -116,8 +115,7 @@ def _spec(text: str) -> PanelSpec:
         spec = msgspec.json.decode(text, type=PanelSpec)
     except (msgspec.MsgspecError, UnicodeEncodeError) as error:
         raise ApiError(400, f"the spec is wrong: {error}") from None
-    if (spec.runs is None) == (spec.project is None):
-        raise ApiError(400, "the spec names either runs or a project")
+    check_selection(spec)
     return spec
 
 
@@ -136,20 +134,6 @@ def _by(spec: PanelSpec) -> list[Target]:
         return [parse_target(key) for key in spec.group.by] if spec.group is not None else []
     except FilterError as error:
         raise ApiError(400, f"a key to group by can't be read: {error}") from None
-
-
-def _chosen(call: Call, db: Database, spec: PanelSpec) -> list[int]:
-    limit = max(0, min(spec.limit, MOST_SERIES))
-    if spec.runs is not None:
-        if len(spec.runs) > MOST_SERIES:
-            raise ApiError(400, f"{len(spec.runs)} runs are more than the {MOST_SERIES} lines of a chart: choose fewer")
-        found = [runs.find(db, id) for id in dict.fromkeys(spec.runs)]
-        rows = runs.load(db, [number for number in found if number is not None], keys=())
-        return [row.run for row in rows if call.identity.may_see(row.project)]
-    try:
-        return runs.numbers(db, visible(call, spec.project, spec.filter), spec.order, limit)
-    except FilterError as error:
-        raise ApiError(400, f"the order can't be used: {error}") from None
 
 
 def _tag(spec: str, versions: dict[int, int]) -> str:

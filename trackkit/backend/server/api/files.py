@@ -1,9 +1,4 @@
-"""`/runs/{run}/files` and `/blobs`: the files of runs, in and out.
-
-Contents come from whoever logged them, so none is shown as a page of ours: what is not plainly harmless is
-offered for download, and even what is shown runs no script. HTML is shown in frames alone, where its scripts run
-as those of a stranger: without our cookie, and without a way to send anything anywhere.
-"""
+"""`/runs/{run}/files` and `/blobs`: the files of runs, in and out."""
 
 from __future__ import annotations
 
@@ -12,40 +7,19 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from trackkit.backend.server.api.access import run_number
+from trackkit.backend.server.api.content import respond
 from trackkit.backend.server.api.values import plain, seconds
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Call, Endpoint, Query
 from trackkit.backend.store import objects, runs
 from trackkit.core.blobs import Blobs
-
-SHOWN: Final = {
-    ".txt": "text/plain", ".log": "text/plain", ".py": "text/plain", ".patch": "text/plain", ".diff": "text/plain",
-    ".md": "text/plain", ".yaml": "text/plain", ".yml": "text/plain", ".toml": "text/plain", ".cfg": "text/plain",
-    ".ini": "text/plain", ".sh": "text/plain", ".csv": "text/plain", ".json": "application/json",
-    ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
-}  # fmt: skip
-"""Files that a browser may show, and as what."""
-
-FRAMED: Final = {".html": "text/html; charset=utf-8", ".htm": "text/html; charset=utf-8"}
-"""Files that a frame of the dashboard may show, and as what."""
-
-_SANDBOX: Final = (
-    "sandbox; default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'self'"
-)
-_FRAME_SANDBOX: Final = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; media-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'self'"
-)
 
 
 class FileSummary(msgspec.Struct):
@@ -71,6 +45,12 @@ class MissingBlobs(Answer):
     digests: list[str]
 
 
+class FilesQuery(Query):
+    """`media` asks for media, too, of which a run may have very many; see `/media`."""
+
+    media: bool = False
+
+
 class FileQuery(Query):
     """`inline` asks to show the file in the browser, where that is harmless; HTML, in a frame alone."""
 
@@ -86,7 +66,7 @@ class BlobState(Answer):
 
 def list_files(call: Call) -> Files:
     with call.services.storage.reading() as db:
-        rows = objects.files(db, run_number(call, db))
+        rows = objects.files(db, run_number(call, db), media=call.query.media)
     return Files(
         files=[
             FileSummary(
@@ -110,34 +90,10 @@ def show_file(call: Call) -> Response:
     path = call.path["path"]
     with call.services.storage.reading() as db:
         number = run_number(call, db)
-        row = next((each for each in objects.files(db, number) if each.path == path), None)
+        row = objects.file(db, number, path)
         if row is None:
             raise not_found(f"file {path!r} in this run")
-        content = None if row.digest else objects.inline(db, number, row.writer, row.seq)
-    kind, headers = _presentation(path, inline=call.query.inline, framed=_is_framed(call))
-    if not row.digest:
-        return Response(content or b"", media_type=kind, headers=headers)
-    blob = call.services.storage.blobs.path(row.digest)
-    if not blob.is_file():
-        raise not_found(f"content of {path!r}: its blob {row.digest} is missing from the store")
-    return FileResponse(blob, media_type=kind, headers=headers)
-
-
-def _is_framed(call: Call) -> bool:
-    """Whether the browser asks for what a frame is to show; pages can't set this header."""
-    return call.request.headers.get("sec-fetch-dest", "") == "iframe"
-
-
-def _presentation(path: str, *, inline: bool, framed: bool) -> tuple[str, dict[str, str]]:
-    """A file's media type and the headers that say how it may be shown."""
-    name, suffix = path.rpartition("/")[2], Path(path).suffix.lower()
-    kind, policy = SHOWN.get(suffix, "application/octet-stream"), _SANDBOX
-    shown = inline and suffix in SHOWN
-    if inline and framed and suffix in FRAMED:
-        kind, policy, shown = FRAMED[suffix], _FRAME_SANDBOX, True
-    how = "inline" if shown else "attachment"
-    disposition = f"{how}; filename*=UTF-8''{quote(name, safe='')}"
-    return kind, {"content-security-policy": policy, "content-disposition": disposition}
+        return respond(call, db, number, row, inline=call.query.inline)
 
 
 def blob_state(call: Call) -> BlobState:
@@ -196,7 +152,9 @@ def _blob_path(call: Call) -> Path:
 
 
 ENDPOINTS = [
-    Endpoint("GET", "/runs/{run}/files", list_files, "The files of a run.", answer=Files, errors=[404]),
+    Endpoint(
+        "GET", "/runs/{run}/files", list_files, "The files of a run.", query=FilesQuery, answer=Files, errors=[404]
+    ),
     Endpoint("GET", "/runs/{run}/missing", missing, "The blobs of a run that are not here.", answer=MissingBlobs),
     Endpoint(
         "GET",

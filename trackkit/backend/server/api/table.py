@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from trackkit.backend.server.api import charts, events, files, ingest, projects, run, runs, sessions, views
+from trackkit.backend.server.api import (
+    charts,
+    events,
+    files,
+    ingest,
+    media,
+    projects,
+    run,
+    runs,
+    sessions,
+    tables,
+    views,
+)
 from trackkit.backend.server.routing import Endpoint
 
 PREFIX = "/api/v1"
@@ -13,6 +25,8 @@ ENDPOINTS: list[Endpoint] = [
     *run.ENDPOINTS,
     *files.ENDPOINTS,
     *charts.ENDPOINTS,
+    *media.ENDPOINTS,
+    *tables.ENDPOINTS,
     *events.ENDPOINTS,
     *views.ENDPOINTS,
     *ingest.ENDPOINTS,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["text", "time", "number", "tags", "entry"]
+Kind: TypeAlias = Literal["text", "time", "number", "tags", "entry", "bool"]
 Order: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">=", "like", "matches", "has"]
 
 FIELDS: dict[str, Kind] = {
@@ -33,6 +33,25 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_
 
 BARE_SEGMENT = r"[\w/:@%+$#*\-]+"
 _BARE_KEY = re.compile(rf"{BARE_SEGMENT}(\.{BARE_SEGMENT})*")
+_BARE_COLUMN = re.compile(r"[^\W\d]\w*")
+WORDS = (
+    "and",
+    "or",
+    "not",
+    "in",
+    "is",
+    "like",
+    "matches",
+    "has",
+    "null",
+    "none",
+    "true",
+    "false",
+    "nan",
+    "inf",
+    "infinity",
+)
+"""What can't be a column's name without quotes."""
 
 
 class FilterError(ValueError):
@@ -93,7 +112,20 @@ class Span:
         return f"{self.amount!r}{self.unit}"
 
 
-Target: TypeAlias = Field | Entry
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table that was logged; `position` is its place there."""
+
+    name: str
+    kind: Kind
+    position: int
+
+    def __str__(self) -> str:
+        bare = _BARE_COLUMN.fullmatch(self.name) and self.name.lower() not in WORDS
+        return self.name if bare else "`" + self.name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+Target: TypeAlias = Field | Entry | Column
 Value: TypeAlias = bool | int | float | str | Span
 
 
@@ -132,9 +164,9 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class NotANumber:
-    """The entry's value is NaN, which equals nothing."""
+    """The entry's or the cell's value is NaN, which equals nothing."""
 
-    target: Target
+    target: Entry | Column
 
     def __str__(self) -> str:
         return f"{self.target} is nan"
@@ -224,9 +256,11 @@ def time_of(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _entry(target: Target) -> Entry:
+def _entry(target: Target) -> Entry | Column:
     if isinstance(target, Field):
         raise FilterError(f"{target} is never nan; only config and summary entries can be")
+    if target.kind not in ("entry", "number"):
+        raise FilterError(f"{target} is never nan; it holds {target.kind}")
     return target
 
 
@@ -235,6 +269,8 @@ def _check_order(target: Target, order: Order) -> None:
         if target.kind == "tags":
             raise FilterError(f"tags can't be compared with '{order}'; write 'tags has \"name\"' or 'tags in (...)'")
         raise FilterError(f"'has' is for tags, not for {target}")
+    if target.kind == "bool" and order not in ("=", "!="):
+        raise FilterError(f"{target} is true or false, which have no order; write '{target} = true'")
     if order in ("like", "matches") and target.kind in ("time", "number"):
         raise FilterError(f"'{order}' is for text, but {target} is a {target.kind}")
 
@@ -263,6 +299,8 @@ def _wanted(target: Target, order: Order, value: Value) -> str | None:
             return None if fits else "a number"
         case "time":
             return None if isinstance(value, Span) or _is_time(value) else "a time like '2026-01-31 12:00' or -7d"
+        case "bool":
+            return None if isinstance(value, bool) else "true or false"
         case "entry":
             if order in ("like", "matches"):
                 return None if isinstance(value, str) else "text in quotes"

@@ -14,6 +14,7 @@ from trackkit.backend.store.entries import EXACT, nearest_double
 from trackkit.backend.store.filters.nodes import (
     Among,
     And,
+    Column,
     Compare,
     Entry,
     Field,
@@ -114,14 +115,14 @@ class _Compiler:
 
     def _matches(self, target: Target, order: Order, value: Value) -> Sql:
         """What must hold of the target's own column."""
-        if isinstance(target, Entry):
+        if not isinstance(target, Field):
             return _entry_matches(order, value)
         if order == "has":
             order = "="
         return _ordered(column_of(target), order, self._parameter(target, value))
 
     def _among(self, target: Target, values: tuple[Value, ...]) -> Sql:
-        if isinstance(target, Entry):
+        if not isinstance(target, Field):
             return _entry_among(values)
         return f"{column_of(target)} in ({_marks(values)})", [self._parameter(target, value) for value in values]
 
@@ -138,6 +139,7 @@ class _Compiler:
 
 def _holds(target: Target, condition: str, parameters: list[Any]) -> Sql:
     """The condition on the target's column as one on the run: false, not NULL, where it has no value."""
+    assert not isinstance(target, Column), "runs have no columns"
     if isinstance(target, Entry):
         inner = f"select 1 from {target.table} e where e.run = runs.run and e.key = ? and ({condition})"
         return f"exists ({inner})", [target.key, *parameters]
@@ -148,7 +150,7 @@ def _holds(target: Target, condition: str, parameters: list[Any]) -> Sql:
 
 
 def _known(target: Target) -> Sql:
-    if isinstance(target, Entry):
+    if not isinstance(target, Field):
         return "e.type <> 'null'", []
     return ("e.host <> ''", []) if target.name == "host" else ("1 = 1", [])
 

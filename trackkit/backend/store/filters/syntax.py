@@ -1,5 +1,7 @@
 """From text to nodes: a tokeniser and a recursive descent.
 
+Filters of the rows of a table name columns instead, as words or in backticks.
+
 either     := every ("or" every)*
 every      := negation ("and" negation)*
 negation   := "not" negation | "(" either ")" | condition
@@ -14,13 +16,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, NoReturn, TypeAlias, TypeVar, cast
 
 from trackkit.backend.store.filters.nodes import (
     BARE_SEGMENT,
     FIELDS,
     UNITS,
+    Column,
     Entry,
     Field,
     FilterError,
@@ -86,20 +89,29 @@ class Token:
         self.meaning = meaning
 
 
-def parse(source: str) -> Node:
+def parse(source: str, columns: Mapping[str, Column] | None = None) -> Node:
     """The filter that an expression means.
+
+    Parameters
+    ----------
+    source
+        The expression.
+    columns
+        The columns of a table by name; without them it is a filter of runs.
 
     Raises
     ------
     FilterError
         If it means none; the message points at the column.
     """
-    return _Parser(source).filter()
+    return _Parser(source, columns).filter()
 
 
-def parse_target(source: str) -> Target:
+def parse_target(source: str) -> Field | Entry:
     """The field or entry that a text names, as `name` or `config.lr`; raises as `parse`."""
-    return _Parser(source).target()
+    target = _Parser(source).target()
+    assert not isinstance(target, Column), "runs have no columns"
+    return target
 
 
 def _refuse(source: str, position: int, message: str) -> NoReturn:
@@ -109,14 +121,14 @@ def _refuse(source: str, position: int, message: str) -> NoReturn:
     raise FilterError(f"{message} (column {position + 1} of the filter)\n  {line}\n  {pointer}", position + 1)
 
 
-def _tokens(source: str) -> list[Token]:
+def _tokens(source: str, columns: Mapping[str, Column] | None = None) -> list[Token]:
     tokens: list[Token] = []
     position = 0
     while position < len(source):
         match = _TOKEN.match(source, position)
         if match is None:
             _refuse(source, position, f"{source[position]!r} means nothing here")
-        token, end = _token(source, match)
+        token, end = _token(source, match) if columns is None else _column_token(source, match, columns)
         if token is not None:
             tokens.append(token)
         position = end
@@ -147,6 +159,24 @@ def _token(source: str, match: re.Match[str]) -> tuple[Token | None, int]:
             string, end = _string(source, start)
             return Token("value", start, source[start:end], string), end
     return None, end
+
+
+def _column_token(source: str, match: re.Match[str], columns: Mapping[str, Column]) -> tuple[Token | None, int]:
+    """As `_token`, where columns are named: in backticks, whatever their names."""
+    start, text = match.start(), match.group()
+    if match.lastgroup == "entry":
+        return Token("word", start, text, text.lower()), match.end()
+    if match.lastgroup == "text" and source[start] == "`":
+        name, end = _string(source, start)
+        if name not in columns:
+            _refuse(source, start, _no_column(name, columns))
+        return Token("target", start, source[start:end], columns[name]), end
+    return _token(source, match)
+
+
+def _no_column(name: str, columns: Mapping[str, Column]) -> str:
+    known = ", ".join(str(column) for column in list(columns.values())[:20])
+    return f"there is no column {name!r}; there are {known}"
 
 
 def _number(text: str) -> int | float:
@@ -184,9 +214,10 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 class _Parser:
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, columns: Mapping[str, Column] | None = None) -> None:
         self.source = source
-        self.tokens = _tokens(source)
+        self.columns = columns
+        self.tokens = _tokens(source, columns)
         self.next = 0
         self.depth = 0
 
@@ -251,11 +282,16 @@ class _Parser:
 
     def _target(self) -> Target:
         token = self._token
-        if isinstance(token.meaning, Entry):
+        if isinstance(token.meaning, Entry | Column):
             self.next += 1
             return token.meaning
         if token.kind != "word" or token.meaning in ("and", "or", "in", "is", "like"):
             self._expected("a condition such as 'config.lr < 0.01'")
+        if self.columns is not None:
+            if token.text not in self.columns:
+                self._refuse(_no_column(token.text, self.columns))
+            self.next += 1
+            return self.columns[token.text]
         name = ALIASES.get(str(token.meaning), str(token.meaning))
         if name not in FIELDS:
             self._refuse(

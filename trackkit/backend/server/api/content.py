@@ -1,0 +1,89 @@
+"""Contents of runs on their way to a browser, which come from whoever logged them.
+
+None is shown as a page of ours: what is not plainly harmless is offered for download, and even what is shown runs no
+script. HTML is shown in frames alone, where its scripts run as those of a stranger: without our cookie, and without a way
+to send anything anywhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from starlette.responses import FileResponse, Response
+
+from trackkit.backend.server.errors import not_found
+from trackkit.backend.server.routing import Call
+from trackkit.backend.store import objects
+from trackkit.backend.store.database import Database
+from trackkit.backend.store.objects import ObjectRow
+
+SHOWN: Final = {
+    ".txt": "text/plain", ".log": "text/plain", ".py": "text/plain", ".patch": "text/plain", ".diff": "text/plain",
+    ".md": "text/plain", ".yaml": "text/plain", ".yml": "text/plain", ".toml": "text/plain", ".cfg": "text/plain",
+    ".ini": "text/plain", ".sh": "text/plain", ".csv": "text/plain", ".json": "application/json",
+    ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
+    ".bmp": "image/bmp", ".svg": "image/svg+xml",
+    ".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg", ".m4a": "audio/mp4",
+    ".mp4": "video/mp4", ".webm": "video/webm",
+    ".pdb": "text/plain", ".sdf": "text/plain", ".mol": "text/plain", ".mol2": "text/plain", ".cif": "text/plain",
+    ".obj": "text/plain", ".glb": "model/gltf-binary", ".gltf": "model/gltf+json", ".stl": "model/stl",
+}  # fmt: skip
+"""Files that a browser may show, and as what."""
+
+FRAMED: Final = {".html": "text/html; charset=utf-8", ".htm": "text/html; charset=utf-8"}
+"""Files that a frame of the dashboard may show, and as what."""
+
+SANDBOX: Final = (
+    "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'"
+)
+_FRAME_SANDBOX: Final = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; media-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+
+FOREVER: Final = {"cache-control": "private, max-age=31536000, immutable"}
+"""What an address names by digest, or by a record that never changes."""
+
+
+def respond(call: Call, db: Database, run: int, row: ObjectRow, *, inline: bool) -> Response:
+    """The content of an object.
+
+    Parameters
+    ----------
+    inline
+        Show it in the browser, where that is harmless; HTML, in a frame alone.
+
+    Raises
+    ------
+    ApiError
+        404 if its content is missing from the store.
+    """
+    content = None if row.digest else objects.inline(db, run, row.writer, row.seq)
+    kind, headers = _presentation(row.path, inline=inline, framed=_is_framed(call))
+    if not row.digest:
+        return Response(content or b"", media_type=kind, headers=headers)
+    blob = call.services.storage.blobs.path(row.digest)
+    if not blob.is_file():
+        raise not_found(f"content of {row.path!r}: its blob {row.digest} is missing from the store")
+    return FileResponse(blob, media_type=kind, headers=headers)
+
+
+def _is_framed(call: Call) -> bool:
+    """Whether the browser asks for what a frame is to show; pages can't set this header."""
+    return call.request.headers.get("sec-fetch-dest", "") == "iframe"
+
+
+def _presentation(path: str, *, inline: bool, framed: bool) -> tuple[str, dict[str, str]]:
+    """A file's media type and the headers that say how it may be shown."""
+    name, suffix = path.rpartition("/")[2], Path(path).suffix.lower()
+    kind, policy = SHOWN.get(suffix, "application/octet-stream"), SANDBOX
+    shown = inline and suffix in SHOWN
+    if inline and framed and suffix in FRAMED:
+        kind, policy, shown = FRAMED[suffix], _FRAME_SANDBOX, True
+    how = "inline" if shown else "attachment"
+    disposition = f"{how}; filename*=UTF-8''{quote(name, safe='')}"
+    return kind, {"content-security-policy": policy, "content-disposition": disposition}

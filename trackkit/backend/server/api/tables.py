@@ -1,0 +1,386 @@
+"""`/tables`: tables that runs logged, a page at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+import msgspec
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+from trackkit.backend.server.api.content import SANDBOX
+from trackkit.backend.server.api.media import SpecQuery, decode_spec, run_named
+from trackkit.backend.server.errors import ApiError, not_found
+from trackkit.backend.server.routing import Answer, Call, Endpoint
+from trackkit.backend.store import media
+from trackkit.backend.store.database import Database
+from trackkit.backend.store.filters import FilterError
+from trackkit.backend.store.objects import ObjectRow
+from trackkit.backend.tables import comparison, pages
+from trackkit.backend.tables.comparison import ComparedRow
+from trackkit.backend.tables.pages import Aggregate, ColumnInfo, Distribution, Group, Row
+from trackkit.backend.tables.relation import Relation
+from trackkit.backend.tables.sandbox import CannotAnswer, CannotRead, TooLarge, TooSlow
+
+MOST_STEPS: Final = 1000
+MOST_DISTRIBUTIONS: Final = 50
+"""Columns of one answer."""
+
+
+class TableReference(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A table: of a run, under a key, the last one up to a step, or the very last."""
+
+    run: str
+    key: str
+    step: int | None = None
+
+
+class FilteredTable(TableReference, kw_only=True):
+    """A table's rows that match a filter over its columns and a text to search for; use a subclass."""
+
+    filter: str = ""
+    search: str = ""
+
+
+class RowsSpec(FilteredTable, kw_only=True):
+    """A page of rows: which columns, sorted by which (`-` before a name for falling order), from where and how many."""
+
+    columns: list[str] | None = None
+    sort: list[str] = []
+    offset: int = 0
+    limit: int = 100
+
+
+class GroupsSpec(FilteredTable, kw_only=True):
+    """Rows gathered by columns: what to compute, sorted by `count`, a column, or the number of an aggregate."""
+
+    by: list[str]
+    aggregates: list[Aggregate] = []
+    sort: str = "-count"
+    offset: int = 0
+    limit: int = 100
+
+
+class DistributionsSpec(FilteredTable, kw_only=True):
+    """Distributions of some columns, or of the first ones."""
+
+    columns: list[str] | None = None
+    bins: int = 30
+
+
+class RowSpec(TableReference, kw_only=True):
+    """One row, by its number."""
+
+    number: int
+
+
+class ExportSpec(FilteredTable, kw_only=True):
+    """Rows to take along, in a file of a format."""
+
+    columns: list[str] | None = None
+    sort: list[str] = []
+    format: Literal["csv", "parquet"] = "csv"
+
+
+class ComparisonSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Tables side by side, joined on columns, or by the number of the row; see `ComparedRow`."""
+
+    sides: list[TableReference]
+    on: list[str] = []
+    columns: list[str] | None = None
+    filter: str = ""
+    changed: bool = False
+    offset: int = 0
+    limit: int = 100
+
+
+class TableAnswer(Answer):
+    """A table: its columns, how many rows, which step's it is, and the steps there are."""
+
+    run: str
+    key: str
+    step: int
+    log_mode: str
+    increments: int
+    rows: int
+    columns: list[ColumnInfo]
+    steps: list[int]
+
+
+class TableRows(Answer):
+    """A page of rows, and how many match in all; cells are in the order of `columns`."""
+
+    columns: list[str]
+    matching: int
+    rows: list[Row]
+
+
+class TableGroups(Answer):
+    groups: list[Group]
+    total: int
+
+
+class TableDistributions(Answer):
+    columns: list[Distribution]
+
+
+class TableRow(Answer):
+    """A row in full."""
+
+    columns: list[str]
+    row: Row
+
+
+class TableComparison(Answer):
+    """Tables compared: `total` keys, of which `same` are alike on all sides and `missing` lack a side."""
+
+    columns: list[str]
+    total: int
+    same: int
+    missing: int
+    rows: list[ComparedRow]
+
+
+def show_table(call: Call) -> TableAnswer:
+    spec = decode_spec(call, TableReference)
+    with call.services.storage.reading() as db:
+        rows = _rows(call, db, spec)
+        steps = media.steps(db, [run_named(call, db, spec.run)], spec.key, MOST_STEPS)
+    with _asking():
+        relation = call.services.tables.table(_files(call, rows))
+        noted = msgspec.json.decode(rows[-1].metadata)
+        return TableAnswer(
+            run=spec.run,
+            key=spec.key,
+            step=rows[-1].step or 0,
+            log_mode=str(noted.get("log_mode", "IMMUTABLE")),
+            increments=len(rows),
+            rows=relation.rows,
+            columns=pages.columns(relation),
+            steps=steps,
+        )
+
+
+def list_rows(call: Call) -> TableRows:
+    spec = decode_spec(call, RowsSpec)
+    with _asking():
+        relation = _relation(call, spec)
+        found = pages.rows(relation, spec.columns, spec.sort, spec.filter, spec.search, spec.offset, spec.limit)
+    names = list(relation.columns) if spec.columns is None else list(dict.fromkeys(spec.columns))
+    return TableRows(columns=names[: pages.MOST_COLUMNS], matching=found.matching, rows=found.rows)
+
+
+def list_groups(call: Call) -> TableGroups:
+    spec = decode_spec(call, GroupsSpec)
+    if not spec.by:
+        raise ApiError(400, "the spec names no column to gather rows by")
+    with _asking():
+        relation = _relation(call, spec)
+        found = pages.groups(
+            relation, spec.by, spec.aggregates, spec.sort, spec.filter, spec.search, spec.offset, spec.limit
+        )
+    return TableGroups(groups=found.groups, total=found.total)
+
+
+def list_distributions(call: Call) -> TableDistributions:
+    spec = decode_spec(call, DistributionsSpec)
+    with _asking():
+        relation = _relation(call, spec)
+        names = (list(relation.columns) if spec.columns is None else spec.columns)[:MOST_DISTRIBUTIONS]
+        found = [pages.distribution(relation, name, spec.bins, spec.filter, spec.search) for name in names]
+    return TableDistributions(columns=found)
+
+
+def show_row(call: Call) -> TableRow:
+    spec = decode_spec(call, RowSpec)
+    with _asking():
+        relation = _relation(call, spec)
+        found = pages.row(relation, max(-1, min(spec.number, relation.rows)))
+    if found is None:
+        raise not_found(f"row {spec.number} in this table, which has {relation.rows:,}")
+    return TableRow(columns=list(relation.columns), row=found)
+
+
+def compare(call: Call) -> TableComparison:
+    spec = decode_spec(call, ComparisonSpec)
+    if not 2 <= len(spec.sides) <= comparison.MOST_SIDES:
+        raise ApiError(400, f"a comparison is of 2 to {comparison.MOST_SIDES} tables, not of {len(spec.sides)}")
+    with _asking():
+        with call.services.storage.reading() as db:
+            files = [_files(call, _rows(call, db, side)) for side in spec.sides]
+        sides = call.services.tables.tables(files)
+        found = comparison.compare(sides, spec.on, spec.columns, spec.filter, spec.changed, spec.offset, spec.limit)
+    return TableComparison(**msgspec.structs.asdict(found))
+
+
+def export(call: Call) -> Response:
+    spec = decode_spec(call, ExportSpec)
+    name = f"{spec.key.rpartition('/')[2] or 'table'}.{spec.format}"
+    headers = {
+        "content-security-policy": SANDBOX,
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+    }
+    with _asking():
+        relation = _relation(call, spec)
+        batches = pages.export(relation, spec.columns, spec.sort, spec.filter, spec.search)
+        first = next(batches, None)  # what is wrong is found before the answer begins
+        if spec.format == "csv":
+            return StreamingResponse(_csv(first, batches), media_type="text/csv", headers=headers)
+        file = _parquet(first, batches)
+    kind = "application/vnd.apache.parquet"
+    return FileResponse(file, media_type=kind, headers=headers, background=BackgroundTask(os.unlink, file))
+
+
+def _csv(first: Any, batches: Iterator[Any]) -> Iterator[bytes]:
+    from pyarrow import csv
+
+    header = True
+    while first is not None:
+        target = io.BytesIO()
+        csv.write_csv(_flat(first), target, csv.WriteOptions(include_header=header))
+        header = False
+        yield target.getvalue()
+        first = next(batches, None)
+
+
+def _flat(batch: Any) -> Any:
+    """A batch whose cells CSV has words for."""
+    import pyarrow as arrow
+
+    for position, field in enumerate(batch.schema):
+        if arrow.types.is_binary(field.type) or arrow.types.is_large_binary(field.type):
+            column = arrow.array([None if cell is None else cell.hex() for cell in batch.column(position).to_pylist()])
+            batch = batch.set_column(position, field.name, column)
+    return batch
+
+
+def _parquet(first: Any, batches: Iterator[Any]) -> str:
+    from pyarrow import parquet
+
+    handle, path = tempfile.mkstemp(prefix="trackkit-", suffix=".parquet")
+    os.close(handle)
+    try:
+        if first is None:
+            return path
+        with parquet.ParquetWriter(path, first.schema, compression="zstd") as writer:
+            while first is not None:
+                writer.write_batch(first)
+                first = next(batches, None)
+    except BaseException:
+        os.unlink(path)
+        raise
+    return path
+
+
+def _relation(call: Call, spec: TableReference) -> Relation:
+    with call.services.storage.reading() as db:
+        rows = _rows(call, db, spec)
+    return call.services.tables.table(_files(call, rows))
+
+
+def _rows(call: Call, db: Database, spec: TableReference) -> list[ObjectRow]:
+    """The parts of a table: one, or all increments up to a step.
+
+    Raises
+    ------
+    ApiError
+        404 if there is no such table that the asker may see.
+    """
+    step = None if spec.step is None else max(-(2**63), min(2**63 - 1, spec.step))
+    number = run_named(call, db, spec.run)
+    found = media.items(db, number, spec.key, kind="table", last=step)
+    if not found:
+        up_to = "" if spec.step is None else f" up to step {spec.step}"
+        raise not_found(f"table {spec.key!r} in the run {spec.run!r}{up_to}")
+    if msgspec.json.decode(found[-1].metadata).get("log_mode") == "INCREMENTAL":
+        return [row for row in found if "increment" in msgspec.json.decode(row.metadata)]
+    return found[-1:]
+
+
+def _files(call: Call, rows: list[ObjectRow]) -> list[Path]:
+    files = [call.services.storage.blobs.path(row.digest) for row in rows]
+    for file, row in zip(files, rows, strict=True):
+        if not file.is_file():
+            raise not_found(f"content of {row.path!r}: its blob {row.digest} is missing from the store, or on its way")
+    return files
+
+
+@contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    """What goes wrong with a query, as the client is told."""
+    try:
+        yield
+    except (FilterError, CannotAnswer) as error:
+        raise ApiError(400, f"the table can't be asked this: {error}") from None
+    except (TooSlow, TooLarge) as error:
+        raise ApiError(503, f"{error}; ask for less, or narrow the filter", {"retry-after": "60"}) from None
+    except CannotRead as error:
+        raise ApiError(409, str(error)) from None
+
+
+ENDPOINTS = [
+    Endpoint(
+        "GET",
+        "/tables",
+        show_table,
+        "A table: columns, rows, steps.",
+        query=SpecQuery,
+        answer=TableAnswer,
+        errors=[404, 409],
+    ),
+    Endpoint(
+        "GET",
+        "/tables/rows",
+        list_rows,
+        "A page of a table's rows, sorted and filtered.",
+        query=SpecQuery,
+        answer=TableRows,
+        errors=[404, 409],
+    ),
+    Endpoint(
+        "GET",
+        "/tables/groups",
+        list_groups,
+        "A table's rows gathered by columns.",
+        query=SpecQuery,
+        answer=TableGroups,
+        errors=[404, 409],
+    ),
+    Endpoint(
+        "GET",
+        "/tables/distributions",
+        list_distributions,
+        "What the cells of a table's columns are like.",
+        query=SpecQuery,
+        answer=TableDistributions,
+        errors=[404, 409],
+    ),
+    Endpoint(
+        "GET", "/tables/row", show_row, "A row of a table in full.", query=SpecQuery, answer=TableRow, errors=[404, 409]
+    ),
+    Endpoint(
+        "GET",
+        "/tables/export",
+        export,
+        "A table's rows as CSV or Parquet.",
+        query=SpecQuery,
+        gives="*/*",
+        errors=[404, 409],
+    ),
+    Endpoint(
+        "GET",
+        "/tables/comparison",
+        compare,
+        "The same table of several runs or steps, joined.",
+        query=SpecQuery,
+        answer=TableComparison,
+        errors=[404, 409],
+    ),
+]
