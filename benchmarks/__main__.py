@@ -1,7 +1,7 @@
 """Run the benchmarks, each in a process of its own, and print trackkit's figures beside the others'.
 
-`python -m benchmarks [calls|throughput|loss|start|system|stores|postgres ...]`; peers are measured where they are
-installed, and PostgreSQL where it is.
+`python -m benchmarks [calls|throughput|loss|start|system|stores|media|tables|postgres ...]`; peers are measured where
+they are installed, and PostgreSQL where it is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ BUDGETS = {
     "import_ms": "≤ 30", "init_ms": "≤ 50", "rss_mb": "≤ 40", "replay_points_per_second": "≥ 1,500,000",
     "replay_peak_rss_mb": "≤ 200", "bytes_per_point": "≤ 9", "series_read_ms": "≤ 30",
     "fast_postgres_points_per_second": "≥ 300,000", "fast_postgres_bytes_per_point_packed": "≤ 9",
+    "table_log_over_write": "≤ 1.5", "open_ms": "≤ 1,000", "sort_ms": "≤ 1,000", "filter_ms": "≤ 1,000",
     "search_two_conditions_ms": "≤ 100", "search_state_and_tag_ms": "≤ 100",
 }  # fmt: skip
 UNITS = {
@@ -31,7 +32,7 @@ UNITS = {
     "throughput": "200,000 points in 20,000 calls (MLflow: 3,000 in 300)",
     "loss": "per cent of 500 calls lost after SIGKILL of the process group",
 }
-PARTS = ("calls", "throughput", "loss", "start", "system", "stores")
+PARTS = ("calls", "throughput", "loss", "start", "system", "stores", "media", "tables")
 FLOORS = {"calls": {"p50": "deque.append(dict)", "added_wall": "struct.pack + os.write"}}
 """What a column is also told as a multiple of."""
 
@@ -72,7 +73,7 @@ def main(parts: list[str]) -> None:
     for part in parts or [*PARTS, *([] if postgres.missing() else ["postgres"])]:
         if part in UNITS:
             compare(console, part)
-        elif part in ("start", "system", "postgres"):
+        elif part in ("start", "system", "media", "tables", "postgres"):
             own(console, part, measure(part))
         else:
             for name in sorted(stores.PARTS):

@@ -13,6 +13,11 @@ from trackkit import Api
 
 SCRIPT = """
 import argparse, random
+import matplotlib
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import trackkit as wandb
 
 parser = argparse.ArgumentParser()
@@ -33,6 +38,23 @@ wandb.log({"late": 1}, step=100)
 wandb.summary["best"] = 0.4
 wandb.run.summary.update({"note": "good"})
 wandb.alert(title="done", text="all of it", level="WARN")
+frame = pd.DataFrame({"digit": [7], "guess": [1]})
+image = wandb.Image(
+    np.zeros((8, 8, 3)), caption="black", boxes={"p": {"box_data": [{"position": {"minX": 0, "maxX": 1, "minY": 0,
+    "maxY": 1}, "class_id": 1, "box_caption": "it", "scores": {"acc": 0.5}}], "class_labels": {1: "it"}}},
+    masks={"m": {"mask_data": np.ones((8, 8), int), "class_labels": {1: "it"}}},
+)
+wandb.log({"image": image, "images": [image, image], "audio": wandb.Audio(np.zeros(800), sample_rate=8000)})
+wandb.log({"video": wandb.Video(np.zeros((4, 3, 16, 16), np.uint8), fps=4, format="gif"), "html": wandb.Html("<p>")})
+wandb.log({"histogram": wandb.Histogram(np_histogram=np.histogram([1, 2, 3]))})
+wandb.log({"points": wandb.Object3D(np.zeros((2, 3)))})
+table = wandb.Table(columns=["image", "label"], data=[[image, "a"]])
+table.add_data(image, "b")
+wandb.log({"table": table, "frame": wandb.Table(dataframe=frame), "bare": frame, "figure": plt.figure()})
+wandb.log({"curve": wandb.plot.line(wandb.Table(data=[[0, 1], [1, 2]], columns=["x", "y"]), "x", "y", title="t")})
+scores = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]]
+wandb.log({"roc": wandb.plot.roc_curve([0, 1, 1, 0], scores, labels=["n", "y"])})
+wandb.log({"matrix": wandb.plot.confusion_matrix(probs=None, y_true=[0, 1], preds=[0, 0], class_names=["n", "y"])})
 print("trained")
 wandb.finish()
 """
@@ -82,3 +104,16 @@ def test_its_console_and_alert_are_kept(root: Path) -> None:
 
     assert "trained" in run.console()
     assert [(alert.title, alert.level) for alert in run.alerts()] == [("done", "warning")]
+
+
+def test_its_media_and_tables_are_kept(root: Path) -> None:
+    (run,) = Api(root).runs("digits")
+
+    assert run.media_keys() == {
+        "image": "image", "images": "image", "audio": "audio", "video": "video", "html": "html",
+        "histogram": "histogram", "points": "object3d", "table": "table", "frame": "table", "bare": "table",
+        "figure": "figure", "curve": "chart", "roc": "chart", "matrix": "chart",
+    }  # fmt: skip
+    assert run.table("table").arrow().column("label").to_pylist() == ["a", "b"]
+    assert run.table("bare").pandas().guess.tolist() == [1]
+    assert [alert.title for alert in run.alerts()] == ["done"]

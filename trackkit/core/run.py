@@ -413,11 +413,11 @@ class Run:
             self._deliver_rest(patience)
 
     def _encode_rest(self, patience: float) -> float:
-        """Wait for the media that are not encoded yet; the patience that is left for the sinks."""
+        """Wait for the media that are not encoded yet; the patience that is left for the sinks, a fifth at least."""
         if self._media is None:
             return patience
         began = time.monotonic()
-        self._media.drain(patience)
+        self._media.drain(0.8 * patience)
         return max(0.0, patience - (time.monotonic() - began))
 
     def _deliver_rest(self, patience: float) -> None:

@@ -289,6 +289,8 @@ def export(
 ) -> Iterator[Any]:
     """All rows that match, as Arrow record batches under the columns' own names; raises as `rows`."""
     chosen = _chosen(relation, names, most=None)
+    if not chosen:
+        raise FilterError("no column is chosen")
     where, parameters = condition(relation, expression, search)
     order = f" order by {_order(relation, sort)}" if sort else ""
     shown = ", ".join(sql_of(column) for column in chosen)

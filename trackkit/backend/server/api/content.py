@@ -1,8 +1,8 @@
 """Contents of runs on their way to a browser, which come from whoever logged them.
 
 None is shown as a page of ours: what is not plainly harmless is offered for download, and even what is shown runs no
-script. HTML is shown in frames alone, where its scripts run as those of a stranger: without our cookie, and without a way
-to send anything anywhere.
+script. HTML is shown in frames alone, where its scripts run as those of a stranger: without our cookie, and without a
+way to send anything anywhere.
 """
 
 from __future__ import annotations
