@@ -19,8 +19,16 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-def log(root: Path, id: str, values: list[dict[str, Any]], project: str = "p") -> None:
-    with trackkit.init(project=project, id=id, dir=root, settings=SETTINGS, reinit="create_new") as run:
+def started(server: Serving, id: str, project: str = "p") -> trackkit.Run:
+    """A run that is sent to the server, whatever database it has."""
+    folder = server.config.root.parent / "client"
+    return trackkit.init(
+        project=project, id=id, dir=folder, sink=server.address, settings=SETTINGS, reinit="create_new"
+    )
+
+
+def log(server: Serving, id: str, values: list[dict[str, Any]], project: str = "p") -> None:
+    with started(server, id, project) as run:
         for value in values:
             run.log(value)
 
@@ -29,9 +37,9 @@ def ask(server: Serving, path: str, **spec: Any) -> Any:
     return server.get(path, spec=json.dumps(spec))
 
 
-def test_keys_of_several_runs_are_told_with_their_kinds_and_steps(server: Serving, root: Path) -> None:
-    log(root, "a", [{"picture": trackkit.Image(noise(4, 4))}, {"picture": trackkit.Image(noise(4, 4)), "loss": 1.0}])
-    log(root, "b", [{"picture": trackkit.Image(noise(4, 4)), "weights": np.arange(5)}])
+def test_keys_of_several_runs_are_told_with_their_kinds_and_steps(server: Serving) -> None:
+    log(server, "a", [{"picture": trackkit.Image(noise(4, 4))}, {"picture": trackkit.Image(noise(4, 4)), "loss": 1.0}])
+    log(server, "b", [{"picture": trackkit.Image(noise(4, 4)), "weights": np.arange(5)}])
 
     found = ask(server, "/media/keys", project="p")["keys"]
 
@@ -44,9 +52,9 @@ def test_keys_of_several_runs_are_told_with_their_kinds_and_steps(server: Servin
     ]
 
 
-def test_what_runs_logged_at_a_step_is_the_last_up_to_there(server: Serving, root: Path) -> None:
+def test_what_runs_logged_at_a_step_is_the_last_up_to_there(server: Serving) -> None:
     for id, steps in (("a", (0, 5, 9)), ("b", (7,))):
-        with trackkit.init(project="p", id=id, dir=root, settings=SETTINGS, reinit="create_new") as run:
+        with started(server, id) as run:
             for step in steps:
                 run.log({"picture": [trackkit.Image(noise(4, 4)), trackkit.Image(noise(4, 4, seed=1))]}, step=step)
 
@@ -63,9 +71,9 @@ def test_what_runs_logged_at_a_step_is_the_last_up_to_there(server: Serving, roo
     assert (page["total"], [item["step"] for item in page["items"]]) == (6, [5, 9])
 
 
-def test_contents_are_what_was_logged(server: Serving, root: Path) -> None:
+def test_contents_are_what_was_logged(server: Serving) -> None:
     small, large = trackkit.Image(noise(4, 4, 3)), trackkit.Image(noise(300, 300, 3))
-    log(root, "a", [{"small": small, "large": large}])
+    log(server, "a", [{"small": small, "large": large}])
 
     for key in ("small", "large"):
         (item,) = ask(server, "/media/items", runs=["a"], key=key)["items"]
@@ -80,9 +88,9 @@ def test_contents_are_what_was_logged(server: Serving, root: Path) -> None:
     assert (part.status_code, part.content) == (206, b"PNG")
 
 
-def test_masks_and_svgs_are_found_by_digest(server: Serving, root: Path) -> None:
+def test_masks_and_svgs_are_found_by_digest(server: Serving) -> None:
     masks = {"m": {"mask_data": noise(4, 4) % 2}}
-    log(root, "a", [{"picture": trackkit.Image(noise(4, 4), masks=masks)}])
+    log(server, "a", [{"picture": trackkit.Image(noise(4, 4), masks=masks)}])
 
     (item,) = ask(server, "/media/items", runs=["a"], key="picture")["items"]
 
@@ -91,8 +99,8 @@ def test_masks_and_svgs_are_found_by_digest(server: Serving, root: Path) -> None
     assert server.ask("GET", f"/runs/a/content/{'0' * 64}").status_code == 404
 
 
-def test_html_is_shown_only_in_a_frame_and_a_sandbox(server: Serving, root: Path) -> None:
-    log(root, "a", [{"page": trackkit.Html("<script>fetch('/api/v1/runs')</script>")}])
+def test_html_is_shown_only_in_a_frame_and_a_sandbox(server: Serving) -> None:
+    log(server, "a", [{"page": trackkit.Html("<script>fetch('/api/v1/runs')</script>")}])
     (item,) = ask(server, "/media/items", runs=["a"], key="page")["items"]
 
     plain = server.session.get(server.address + item["content"])
@@ -108,7 +116,7 @@ def test_html_is_shown_only_in_a_frame_and_a_sandbox(server: Serving, root: Path
 
 
 def test_an_svg_can_run_no_script(server: Serving, root: Path) -> None:
-    log(root, "a", [{"drawing": trackkit.Image(_svg(root))}])
+    log(server, "a", [{"drawing": trackkit.Image(_svg(root))}])
     (item,) = ask(server, "/media/items", runs=["a"], key="drawing")["items"]
 
     answer = server.session.get(server.address + item["content"])
@@ -124,8 +132,9 @@ def _svg(root: Path) -> Path:
     return file
 
 
-def test_who_may_not_see_a_project_sees_none_of_its_media(guarded: Serving, root: Path) -> None:
-    log(root, "a", [{"picture": trackkit.Image(noise(4, 4)), "table": trackkit.Table(columns=["a"], data=[[1]])}])
+def test_who_may_not_see_a_project_sees_none_of_its_media(guarded: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKKIT_TOKEN", guarded.token("script"))
+    log(guarded, "a", [{"picture": trackkit.Image(noise(4, 4)), "table": trackkit.Table(columns=["a"], data=[[1]])}])
     owner = {"authorization": f"Bearer {guarded.token('owner', 'read')}"}
     stranger = {"authorization": f"Bearer {guarded.token('stranger', 'read', projects=['other'])}"}
 
@@ -147,9 +156,9 @@ def test_who_may_not_see_a_project_sees_none_of_its_media(guarded: Serving, root
     assert get("/tables", {}, run="a", key="table").status_code == 401
 
 
-def test_histograms_share_one_grid(server: Serving, root: Path) -> None:
+def test_histograms_share_one_grid(server: Serving) -> None:
     values = [np.random.default_rng(step).normal(step, 1, 1000) for step in range(5)]
-    log(root, "a", [{"weights": value} for value in values])
+    log(server, "a", [{"weights": value} for value in values])
 
     answer = server.ask(
         "GET", "/media/histograms", params={"spec": json.dumps({"run": "a", "key": "weights", "bins": 40})}
@@ -169,8 +178,8 @@ def test_histograms_share_one_grid(server: Serving, root: Path) -> None:
     np.testing.assert_allclose(matrix @ centres / 1000, [value.mean() for value in values], atol=0.1)
 
 
-def test_many_histograms_are_an_even_choice(server: Serving, root: Path) -> None:
-    log(root, "a", [{"weights": np.arange(10) + step} for step in range(30)])
+def test_many_histograms_are_an_even_choice(server: Serving) -> None:
+    log(server, "a", [{"weights": np.arange(10) + step} for step in range(30)])
 
     spec = json.dumps({"run": "a", "key": "weights", "most": 4, "range": [0, 10], "bins": 5})
     answer = server.ask("GET", "/media/histograms", params={"spec": spec})
@@ -199,8 +208,8 @@ def test_what_is_wrong_is_said(server: Serving, path: str, spec: Any, status: in
     assert server.ask("GET", path, params={"spec": text}).status_code == status
 
 
-def test_media_do_not_crowd_the_list_of_files(server: Serving, root: Path) -> None:
-    log(root, "a", [{"picture": trackkit.Image(noise(4, 4))}])
+def test_media_do_not_crowd_the_list_of_files(server: Serving) -> None:
+    log(server, "a", [{"picture": trackkit.Image(noise(4, 4))}])
 
     assert server.get("/runs/a/files")["files"] == []
     (file,) = server.get("/runs/a/files", media=True)["files"]

@@ -17,7 +17,6 @@ from tests.servers import Serving
 from trackkit.backend.tables.relation import Relation
 from trackkit.backend.tables.sandbox import CannotAnswer, CannotRead, Sandbox, TooLarge, TooSlow
 from trackkit.core.blobs import Blobs
-from trackkit.query import Api
 
 SETTINGS = {"quiet": True, "system": False, "console": "off", "git": False, "packages": False, "code": False}
 
@@ -36,8 +35,16 @@ def frame(rows: int = 1000) -> pd.DataFrame:
     )
 
 
-def log(root: Path, id: str, *tables: Any, project: str = "p") -> None:
-    with trackkit.init(project=project, id=id, dir=root, settings=SETTINGS, reinit="create_new") as run:
+def started(server: Serving, id: str, project: str = "p") -> trackkit.Run:
+    """A run that is sent to the server, whatever database it has."""
+    folder = server.config.root.parent / "client"
+    return trackkit.init(
+        project=project, id=id, dir=folder, sink=server.address, settings=SETTINGS, reinit="create_new"
+    )
+
+
+def log(server: Serving, id: str, *tables: Any, project: str = "p") -> None:
+    with started(server, id, project) as run:
         for table in tables:
             run.log({"table": table})
 
@@ -46,7 +53,7 @@ def log(root: Path, id: str, *tables: Any, project: str = "p") -> None:
 def table(server: Serving, root: Path) -> pd.DataFrame:
     """A table that the run `a` logged, as pandas has it."""
     found = frame()
-    log(root, "a", trackkit.Table(dataframe=found))
+    log(server, "a", trackkit.Table(dataframe=found))
     return found
 
 
@@ -168,8 +175,8 @@ def test_distributions_count_every_cell(server: Serving, table: pd.DataFrame) ->
     assert sum(found["when"]["counts"]) == 1000
 
 
-def test_a_row_is_shown_in_full(server: Serving, root: Path) -> None:
-    log(root, "a", trackkit.Table(columns=["text", "list"], data=[["x" * 5000, [1, 2]]]))
+def test_a_row_is_shown_in_full(server: Serving) -> None:
+    log(server, "a", trackkit.Table(columns=["text", "list"], data=[["x" * 5000, [1, 2]]]))
 
     page = ask(server, "/rows")["rows"][0]["cells"]
     row = ask(server, "/row", number=0)
@@ -180,9 +187,9 @@ def test_a_row_is_shown_in_full(server: Serving, root: Path) -> None:
     ask(server, "/row", expected=404, number=-5)
 
 
-def test_media_in_cells_lead_to_their_content(server: Serving, root: Path) -> None:
+def test_media_in_cells_lead_to_their_content(server: Serving) -> None:
     image = trackkit.Image(np.zeros((80, 80, 3), np.uint8), caption="black")
-    log(root, "a", trackkit.Table(columns=["n", "picture"], data=[[1, image], [2, None]]))
+    log(server, "a", trackkit.Table(columns=["n", "picture"], data=[[1, image], [2, None]]))
 
     cells = [row["cells"] for row in ask(server, "/rows")["rows"]]
 
@@ -191,9 +198,9 @@ def test_media_in_cells_lead_to_their_content(server: Serving, root: Path) -> No
     assert content.content.startswith(b"\x89PNG")
 
 
-def test_numbers_that_json_has_no_word_for_are_words(server: Serving, root: Path) -> None:
+def test_numbers_that_json_has_no_word_for_are_words(server: Serving) -> None:
     table = trackkit.Table(columns=["x"], data=[[float("nan")], [float("inf")], [-float("inf")], [1.0], [None]])
-    log(root, "a", table)
+    log(server, "a", table)
 
     assert [row["cells"][0] for row in ask(server, "/rows")["rows"]] == ["NaN", "Infinity", "-Infinity", 1.0, None]
     assert [row["number"] for row in ask(server, "/rows", filter="x is nan")["rows"]] == [0]
@@ -202,9 +209,9 @@ def test_numbers_that_json_has_no_word_for_are_words(server: Serving, root: Path
     assert (found["nan"], found["missing"], sum(found["counts"])) == (1, 1, 1)
 
 
-def test_increments_are_one_table(server: Serving, root: Path) -> None:
+def test_increments_are_one_table(server: Serving) -> None:
     table = trackkit.Table(columns=["id", "x"], log_mode="INCREMENTAL")
-    with trackkit.init(project="p", id="a", dir=root, settings=SETTINGS) as run:
+    with started(server, "a") as run:
         for step in range(4):
             table.add_data(step, None if not step else step / 2)
             table.add_data(step + 10, 0.0)
@@ -248,11 +255,11 @@ def sides(*runs: str) -> list[dict[str, str]]:
     return [{"run": run, "key": "table"} for run in runs]
 
 
-def test_tables_are_joined_on_a_key_and_changed_cells_are_marked(server: Serving, root: Path) -> None:
+def test_tables_are_joined_on_a_key_and_changed_cells_are_marked(server: Serving) -> None:
     first = pd.DataFrame({"id": [1, 2, 3, 4], "guess": ["a", "b", "c", "d"], "score": [0.1, 0.2, np.nan, 0.4]})
     second = pd.DataFrame({"id": [4, 3, 2, 5], "guess": ["d", "x", "b", "e"], "score": [0.4, np.nan, 0.9, 0.5]})
-    log(root, "a", first)
-    log(root, "b", second)
+    log(server, "a", first)
+    log(server, "b", second)
 
     found = ask(server, "/comparison", sides=sides("a", "b"), on=["id"])
 
@@ -271,8 +278,8 @@ def test_tables_are_joined_on_a_key_and_changed_cells_are_marked(server: Serving
     assert [row["key"][0] for row in filtered["rows"]] == [2, 3]
 
 
-def test_tables_without_a_key_are_compared_row_by_row(server: Serving, root: Path) -> None:
-    log(root, "a", pd.DataFrame({"x": [1, 2, 3]}), pd.DataFrame({"x": [1, 5]}))
+def test_tables_without_a_key_are_compared_row_by_row(server: Serving) -> None:
+    log(server, "a", pd.DataFrame({"x": [1, 2, 3]}), pd.DataFrame({"x": [1, 5]}))
 
     spec = [{"run": "a", "key": "table", "step": 0}, {"run": "a", "key": "table", "step": 1}]
     found = ask(server, "/comparison", sides=spec)
@@ -281,9 +288,9 @@ def test_tables_without_a_key_are_compared_row_by_row(server: Serving, root: Pat
     assert found["rows"][1]["sides"][1] == {"number": 1, "cells": [5], "changed": [0]}
 
 
-def test_rows_of_equal_keys_are_paired_in_their_order(server: Serving, root: Path) -> None:
-    log(root, "a", pd.DataFrame({"k": ["x", "x", "y"], "v": [1, 2, 3]}))
-    log(root, "b", pd.DataFrame({"k": ["x", "y", "x", "x"], "v": [1, 3, 9, 4]}))
+def test_rows_of_equal_keys_are_paired_in_their_order(server: Serving) -> None:
+    log(server, "a", pd.DataFrame({"k": ["x", "x", "y"], "v": [1, 2, 3]}))
+    log(server, "b", pd.DataFrame({"k": ["x", "y", "x", "x"], "v": [1, 3, 9, 4]}))
 
     found = ask(server, "/comparison", sides=sides("a", "b"), on=["k"])
 
@@ -296,19 +303,19 @@ def test_rows_of_equal_keys_are_paired_in_their_order(server: Serving, root: Pat
     ]
 
 
-def test_three_tables_are_compared_with_the_first(server: Serving, root: Path) -> None:
+def test_three_tables_are_compared_with_the_first(server: Serving) -> None:
     for id, values in (("a", [1, 2]), ("b", [1, 3]), ("c", [7, 2])):
-        log(root, id, pd.DataFrame({"k": ["x", "y"], "v": values, "w": [float(id == "c")] * 2}))
+        log(server, id, pd.DataFrame({"k": ["x", "y"], "v": values, "w": [float(id == "c")] * 2}))
 
     found = ask(server, "/comparison", sides=sides("a", "b", "c"), on=["k"], columns=["v"])
 
     assert [[side["changed"] for side in row["sides"]] for row in found["rows"]] == [[[], [], [0]], [[], [0], []]]
 
 
-def test_the_same_picture_is_the_same_wherever_it_was_logged(server: Serving, root: Path) -> None:
+def test_the_same_picture_is_the_same_wherever_it_was_logged(server: Serving) -> None:
     for id in ("a", "b"):
         rows = [[1, trackkit.Image(np.zeros((9, 9)))], [2, trackkit.Image(np.full((9, 9), float(id == "b")))]]
-        log(root, id, trackkit.Table(columns=["n", "picture"], data=rows))
+        log(server, id, trackkit.Table(columns=["n", "picture"], data=rows))
 
     found = ask(server, "/comparison", sides=sides("a", "b"), on=["n"])
 
@@ -373,9 +380,9 @@ def test_names_and_texts_of_strangers_are_never_sql(server: Serving, table: pd.D
     assert ask(server, "/rows")["matching"] == 1000
 
 
-def test_columns_may_be_called_whatever_they_like(server: Serving, root: Path) -> None:
+def test_columns_may_be_called_whatever_they_like(server: Serving) -> None:
     names = ['a"b', "a'b", "select", "n", "c0", "A", "a", "x; drop view t0", "ü", "and", "file_row_number", "filename"]
-    log(root, "a", trackkit.Table(columns=names, data=[list(range(len(names)))]))
+    log(server, "a", trackkit.Table(columns=names, data=[list(range(len(names)))]))
 
     assert ask(server, "/rows")["rows"][0]["cells"] == list(range(len(names)))
     for position, name in enumerate(names):
@@ -460,10 +467,10 @@ def test_a_file_that_is_no_parquet_is_told(tmp_path: Path) -> None:
 
 
 def test_a_damaged_table_is_a_fault_of_the_table(server: Serving, root: Path) -> None:
-    log(root, "a", frame())
-    (item,) = Api(root).run("a").media("table")
-    Blobs(root).path(item.digest).write_bytes(b"x" * 100)
+    log(server, "a", frame())
+    (item,) = server.get("/media/items", spec=json.dumps({"runs": ["a"], "key": "table"}))["items"]
+    Blobs(root).path(item["digest"]).write_bytes(b"x" * 100)
 
     assert "damaged" in ask(server, "", expected=409)["error"]["message"]
-    Blobs(root).path(item.digest).unlink()
+    Blobs(root).path(item["digest"]).unlink()
     assert "missing" in ask(server, "", expected=404)["error"]["message"]
