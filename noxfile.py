@@ -94,7 +94,7 @@ def postgres(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kills, full disks, torn journals, forks: what trackkit must survive."""
+    """Kills, full disks, torn journals, forks, bad networks (for TRACKKIT_FAULT_SECONDS): what trackkit survives."""
     install(session, "test", extras="server")
     session.run("python", "-m", "pytest", "tests/faults", *session.posargs)
 

@@ -108,6 +108,10 @@ class Process:
         self.output = self.output or self._child.communicate(timeout=PATIENCE)[0]
         return self.output
 
+    def send(self, number: signal.Signals) -> None:
+        """Send the server a signal, without waiting for what it does."""
+        self._child.send_signal(number)
+
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the server; its exit code."""
         if self._child.poll() is None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import sys
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -447,6 +451,88 @@ def test_one_line_says_where_the_run_is_recorded(folder: Path, capsys: pytest.Ca
     assert lines[0] == "trackkit: run digits/abc is recorded in .trackkit"
     assert lines[1] == "trackkit: run digits/abc resumes in .trackkit"
     assert lines[2].startswith("trackkit: run digits/off is recorded in .trackkit, offline")
+
+
+class Terminal(io.StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+SERVER = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def sent_to_a_server(folder: Path) -> Iterator[Callable[[], trackkit.Run]]:
+    """Starts a run that is sent to a server, which is away."""
+    started: list[trackkit.Run] = []
+
+    def start() -> trackkit.Run:
+        started.append(trackkit.init(project="digits", sink=SERVER, settings={**QUIET, "quiet": False}))
+        return started[-1]
+
+    yield start
+    with pytest.warns(RuntimeWarning, match="not delivered yet"):
+        started[0].finish(timeout=0)
+
+
+def test_the_run_s_page_is_a_link_in_terminals_and_plain_elsewhere(
+    sent_to_a_server: Callable[[], trackkit.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    run = sent_to_a_server()
+
+    assert run.url == f"{SERVER}/runs/{run.id}"
+    assert f"see it at \x1b]8;;{run.url}\x1b\\{run.url}\x1b]8;;\x1b\\\n" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("term", ["dumb", None])
+def test_the_run_s_page_is_plain_text_where_no_terminal_makes_links(
+    sent_to_a_server: Callable[[], trackkit.Run], monkeypatch: pytest.MonkeyPatch, term: str | None
+) -> None:
+    written = Terminal() if term else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    monkeypatch.setenv("TERM", term or "xterm")
+
+    run = sent_to_a_server()
+
+    assert f"see it at {run.url}\n" in written.getvalue()
+    assert "\x1b" not in written.getvalue()
+
+
+def test_a_notebook_shows_a_link_at_the_start_and_the_page_where_the_run_is_shown(
+    sent_to_a_server: Callable[[], trackkit.Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[str] = []
+    notebook, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    notebook.get_ipython = lambda: types.SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
+    display.HTML, display.display = str, shown.append  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+
+    run = sent_to_a_server()
+
+    assert f'href="{run.url}"' in shown[0]
+    assert "see it at" not in capsys.readouterr().err
+    assert f'<iframe src="{run.url}"' in run._repr_html_()
+    assert f'href="{run.url}"' in run._repr_html_()
+
+
+def test_a_run_without_a_page_is_shown_by_what_it_is(folder: Path) -> None:
+    with trackkit.init(project="<digits>", settings=QUIET) as run:
+        assert run._repr_html_().startswith("<code>&lt;trackkit run &lt;digits&gt;/")
+
+
+@pytest.mark.parametrize("sink", ["http://", "https://host:port", "http://a,,b"])
+def test_an_address_of_no_server_is_refused_before_a_run_exists(folder: Path, sink: str) -> None:
+    with pytest.raises(ValueError, match="is no address of a server"):
+        trackkit.init(sink=sink, settings=QUIET)
+
+    assert list(folder.iterdir()) == []
 
 
 def test_a_store_that_can_not_be_made_does_not_stop_the_script(folder: Path, run_script: RunScript) -> None:

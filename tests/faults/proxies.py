@@ -19,9 +19,12 @@ class Proxy:
         The port.
     mischief
         How often, of pieces of up to 4 KiB: `cut`, `delay`, `repeat`, `damage`.
+    uploads_per_second
+        Bytes of a connection that begins with the upload of a file; 0 for as many as come.
     """
 
-    def __init__(self, target: int, **mischief: float) -> None:
+    def __init__(self, target: int, *, uploads_per_second: int = 0, **mischief: float) -> None:
+        self._uploads_per_second = uploads_per_second
         self.mischief = mischief
         self.done: dict[str, int] = dict.fromkeys(mischief, 0)
         self.target = target
@@ -51,8 +54,12 @@ class Proxy:
                     threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
 
     def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+        slow = 0
         with contextlib.suppress(OSError):
             while piece := source.recv(4096):
+                slow = self._uploads_per_second if piece.startswith(b"PUT ") else slow
+                if slow:
+                    time.sleep(len(piece) / slow)
                 happening = self._happening()
                 if happening == "cut":
                     break
@@ -77,9 +84,9 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxy(target: int, **mischief: float) -> Iterator[Proxy]:
+def proxy(target: int, *, uploads_per_second: int = 0, **mischief: float) -> Iterator[Proxy]:
     """A proxy, until the block ends."""
-    found = Proxy(target, **mischief)
+    found = Proxy(target, uploads_per_second=uploads_per_second, **mischief)
     try:
         yield found
     finally:

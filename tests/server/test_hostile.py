@@ -74,7 +74,7 @@ payloads = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(payloads=payloads)
 def test_any_records_are_taken_or_refused(server: Serving, payloads: list[bytes]) -> None:
     run = f"r{next(NUMBERS)}"

@@ -56,6 +56,10 @@ class Lane:
     def __init__(self, uri: str, root: Path, journal: JournalWriter, rest: Callable[[], None]) -> None:
         self.uri = uri
         self.acknowledged = 0
+        self.settled = 0
+        """The offset up to which all survives a power cut at the sink's target."""
+        self.settling = False
+        """Whether the sink is to be asked for that, on the lane's own thread."""
         self.retries = 0
         self.refused = ""
         """Why the sink will take nothing more, or empty."""
@@ -80,6 +84,11 @@ class Lane:
     def done(self) -> bool:
         """Whether the sink has everything, or will never take it."""
         return bool(self.refused) or (self._opened and self.delivered >= self._journal.end)
+
+    @property
+    def safe(self) -> bool:
+        """Whether the sink has everything so that it survives a power cut, or will never take it."""
+        return bool(self.refused) or (self.done and self.settled >= self._journal.end)
 
     @property
     def delivered(self) -> int:
@@ -159,9 +168,12 @@ class Lane:
 
     def settle(self) -> None:
         """Make what is acknowledged survive a power cut. Never raises."""
+        self.settling = False
+        reached = self.delivered
         try:
             if self._opened:
                 self.sink().sync()
+                self.settled = reached
         except Exception as error:
             self._back_off(error, hurry=False)
             self.acknowledged = 0
@@ -277,7 +289,9 @@ class Pump:
         self._before_release = before_release
         self._on_stop: Callable[[], None] | None = on_stop
         self._modules = modules
+        self._inline: list[Lane] = []
         self._hurry = False
+        self._draining = False
         self._stop = False
         self._settled = Bell()
         self._progress = Bell()
@@ -297,7 +311,7 @@ class Pump:
 
     def _run(self) -> None:
         import_early(self._modules)
-        inline = self._split_lanes()
+        inline = self._inline = self._split_lanes()
         while not self._stop:
             try:
                 self._work(inline)
@@ -353,6 +367,8 @@ class Pump:
         for lane in lanes:
             if lane.due(time.monotonic()):
                 lane.deliver(hurry=self._hurry)
+            if lane.settling or (self._draining and lane.done and not lane.safe):
+                lane.settle()
             if lane.stop_requested and self._on_stop is not None and not self._hurry:
                 stop, self._on_stop = self._on_stop, None
                 stop()
@@ -396,12 +412,16 @@ class Pump:
         if acknowledged < self._journal.smallest_release:
             return
         for lane in self.lanes:
+            lane.settling = True
+            lane.bell.ring()
+        for lane in self._inline:
             lane.settle()
-        # What a lane of another thread delivered meanwhile is not settled; where settling failed, nothing is.
-        acknowledged = min([acknowledged, *(lane.delivered for lane in self.lanes)])
-        self._before_release(acknowledged)
+        settled = min(lane.settled for lane in self.lanes)  # lanes with a thread of their own, as of the last time
+        if settled < self._journal.smallest_release:
+            return
+        self._before_release(settled)
         self.note_offsets()
-        self._journal.release(acknowledged)
+        self._journal.release(settled)
 
     def note_offsets(self) -> None:
         """Write down what each sink has, for whoever may have to finish the work."""
@@ -419,19 +439,19 @@ class Pump:
         self._settled.wait(timeout)
 
     def drain(self, timeout: float) -> bool:
-        """Wait until every sink has everything; whether that came about.
+        """Wait until every sink has everything, on its disk; whether that came about.
 
         A journal with no sink is never drained.
         """
-        self._hurry = True
+        self._hurry = self._draining = True
         deadline = time.monotonic() + timeout
-        while not all(lane.done or lane.hopeless for lane in self.lanes):
+        while not all(lane.safe or lane.hopeless for lane in self.lanes):
             left = deadline - time.monotonic()
             if left <= 0 or not any(thread.is_alive() for thread in self._threads):
                 break
             self._wake()
             self._progress.wait(min(left, 0.05))
-        return bool(self.lanes) and all(lane.done and not lane.refused for lane in self.lanes)
+        return bool(self.lanes) and all(lane.safe and not lane.refused for lane in self.lanes)
 
     def _wake(self) -> None:
         self._journal.wake.ring()

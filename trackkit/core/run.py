@@ -427,10 +427,6 @@ class Run:
                 drained = self._pump.drain(patience)
         finally:
             if self._pump is not None:
-                if drained:
-                    for lane in self._pump.lanes:
-                        lane.settle()
-                    drained = all(lane.done for lane in self._pump.lanes)
                 self._pump.stop(1.0)
                 self._capture.close()
                 if not drained and self._sinks:

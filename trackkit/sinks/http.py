@@ -22,6 +22,9 @@ HEARTBEAT_SECONDS: Final = 15.0
 LOOKUP_SECONDS: Final = 5.0
 """How long `init` waits to hear what the server knows of a run."""
 
+_LAST_WORDS: Final = 16
+"""How many records from the end of a batch a Finish record is looked for: little comes after it."""
+
 _LEVEL = 1
 """zstd's fastest but one halves journals of metrics at 500 MB/s; higher levels take the time and save little."""
 
@@ -76,7 +79,8 @@ class HTTPSink:
         after = min(self._position, batch.start)
         message = self._compressor.compress(wire.encode(self._run, self._writer, after, batch))
         headers = {"content-type": wire.CONTENT_TYPE, "content-encoding": "zstd"}
-        last = is_record(batch.payloads[-1], b"finish")  # what comes next is that the journal is deleted
+        # After the run's last words the journal is deleted.
+        last = any(is_record(payload, b"finish") for payload in batch.payloads[-_LAST_WORDS:])
         path = f"{self._journal()}?durable=true" if last else self._journal()
         position = self._take_answer(self._client.request("POST", path, data=message, headers=headers))
         if position < batch.end:
