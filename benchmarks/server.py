@@ -125,7 +125,7 @@ def ask(server: Server, spec: dict[str, Any]) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def timed(work: Callable[[], None], times: int = 9) -> float:
+def timed(work: Callable[[], object], times: int = 9) -> float:
     """The median of some runs, in milliseconds; the first is left out."""
     work()
     found = []
@@ -136,15 +136,15 @@ def timed(work: Callable[[], None], times: int = 9) -> float:
     return statistics.median(found)
 
 
-def fill(folder: Path) -> None:
+def fill(folder: Path, runs: int = RUNS, points: int = POINTS) -> None:
     """Runs of a million noisy points."""
     db = SQLiteDatabase(folder / "trackkit.db")
     db.migrate()
     rng = np.random.default_rng(0)
-    steps = np.arange(POINTS)
-    for number in range(RUNS):
-        times = 1_700_000_000_000_000 + np.cumsum(rng.integers(1000, 1300, POINTS))
-        values = np.exp(-steps / 3e5) + 0.1 * rng.standard_normal(POINTS)
+    steps = np.arange(points)
+    for number in range(runs):
+        times = 1_700_000_000_000_000 + np.cumsum(rng.integers(1000, 1300, points))
+        values = np.exp(-steps / 3e5) + 0.1 * rng.standard_normal(points)
         column = Column("metric", "loss", 0, steps, times, values, _statistics(values))
         with db.atomic():
             run = writers.create(db, writers.new_number(), f"run{number}", "w", int(times[0]))

@@ -27,6 +27,9 @@ class Target:
         self.opened = 0
         self.failures: list[BaseException] = []
         """What the next calls of `write` raise, instead of taking the batch."""
+        self.unsafe: list[Exception] = []
+        """What the next calls of `sync` raise."""
+        self.threads: set[int] = set()
         self.hangs = threading.Event()
         self.hangs.set()
 
@@ -72,6 +75,7 @@ class RecordingSink:
         return self.target.position
 
     def write(self, batch: Batch) -> int:
+        self.target.threads.add(threading.get_ident())
         self.target.hangs.wait()
         if self.target.failures:
             raise self.target.failures.pop(0)
@@ -80,6 +84,9 @@ class RecordingSink:
         return batch.end
 
     def sync(self) -> None:
+        self.target.threads.add(threading.get_ident())
+        if self.target.unsafe:
+            raise self.target.unsafe.pop(0)
         self.target.synced = self.target.position
 
     def close(self) -> None: ...
@@ -213,6 +220,34 @@ def test_segments_go_once_every_sink_has_made_them_safe(make_pump: Any, journal:
     assert good.synced >= segments(journal.folder)[0][0]
     assert slow.synced >= segments(journal.folder)[0][0]
     assert set(read_sinks(journal.folder)) == {"here:", "away:"}
+
+
+@pytest.mark.parametrize("uris", [["here:"], ["away:"], ["here:", "away:"]])
+def test_a_sink_is_only_ever_used_by_one_thread(make_pump: Any, journal: JournalWriter, uris: list[str]) -> None:
+    pump, targets = make_pump(*uris)
+    pump.start()
+    for payload in numbered(200):
+        journal.append(payload)
+    assert until(lambda: len(segments(journal.folder)) <= 2)
+
+    assert pump.drain(10)
+    for target in targets:
+        assert len(target.threads) == 1
+        assert target.synced == journal.end
+
+
+@pytest.mark.parametrize("uri", ["here:", "away:"])
+def test_nothing_is_drained_before_the_sink_has_made_it_safe(make_pump: Any, journal: JournalWriter, uri: str) -> None:
+    pump, (target,) = make_pump(uri)
+    target.unsafe = [OSError("the disk is gone")] * 1000
+    pump.start()
+    journal.append(b"record")
+
+    assert not pump.drain(0.5)
+    assert target.payloads == [b"record"]
+
+    target.unsafe.clear()
+    assert pump.drain(10)
 
 
 def test_a_sink_that_hangs_is_left_behind(make_pump: Any, journal: JournalWriter) -> None:
