@@ -102,7 +102,7 @@ def faults(session: nox.Session) -> None:
 @nox.session
 def api(session: nox.Session) -> None:
     """Hostile requests to every endpoint, made up from the API's own description."""
-    install(session, "api", extras="server")
+    install(session, "api", extras="postgres,server")
     session.run("python", "-m", "pytest", "tests/api", *session.posargs)
 
 

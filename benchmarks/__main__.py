@@ -37,8 +37,8 @@ UNITS = {
     "remote": "over HTTP; a chart of 20 runs × 100,000 points",
 }
 PARTS = (
-    "calls", "throughput", "loss", "start", "system", "stores", "media", "tables", "postgres", "remote", "server", "crowd",
-    "network",
+    "calls", "throughput", "loss", "start", "system", "stores", "media", "tables", "postgres", "remote", "server",
+    "crowd", "network",
 )  # fmt: skip
 GROUPS = {"stores": sorted(stores.PARTS), "server": list(server.PARTS)}
 FLOORS = {"calls": {"p50": "deque.append(dict)", "added_wall": "struct.pack + os.write"}}
