@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import trackkit
+from tests.servers import free_port, serving
 from tests.store.conftest import EPOCH, Filler
 from trackkit.backend.store import plugin
 from trackkit.backend.store.sqlite import SQLiteDatabase
@@ -39,6 +40,16 @@ def db(root: Path) -> Iterator[SQLiteDatabase]:
 @pytest.fixture
 def fill(db: SQLiteDatabase) -> Filler:
     return Filler(db)
+
+
+@pytest.fixture(params=["folder", "server"])
+def place(request: pytest.FixtureRequest, root: Path, db: SQLiteDatabase) -> Iterator[str]:
+    """What `Api` is to open: the store's folder, or a server on it."""
+    if request.param == "folder":
+        yield str(root)
+        return
+    with serving(root) as server:
+        yield server.address
 
 
 @pytest.fixture
@@ -77,8 +88,10 @@ def test_a_store_opens_by_folder_file_or_uri(root, trained, monkeypatch):
 def test_a_place_without_a_store_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no trackkit store at .*nowhere"):
         Api(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="is a server"):
-        Api("http://example.org")
+    with pytest.raises(ConnectionError, match=r"can't be read: http://127\.0\.0\.1:\d+: Connection refused"):
+        Api(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ValueError, match="is no address of a server"):
+        Api("http://:/")
     with pytest.raises(ValueError, match="can't be read"):
         Api("ftp://example.org")
     assert not (tmp_path / "nowhere").exists()
@@ -91,8 +104,8 @@ def test_a_store_of_a_newer_version_is_refused(root, db):
         Api(root)
 
 
-def test_a_run_shows_what_it_did(root, trained):
-    run = Api(root).run("digits/abc")
+def test_a_run_shows_what_it_did(place, trained):
+    run = Api(place).run("digits/abc")
 
     assert (run.id, run.project, run.name, run.state, run.exit_code) == ("abc", "digits", "first try", "finished", 0)
     assert run.config == {"model": {"depth": 3}, "lr": 0.1}
@@ -113,8 +126,8 @@ def test_a_run_shows_what_it_did(root, trained):
     assert [(alert.level, alert.title, alert.text) for alert in run.alerts()] == [("warning", "slow", "very")]
 
 
-def test_a_run_that_does_not_exist_is_named_with_those_like_it(root, trained):
-    api = Api(root)
+def test_a_run_that_does_not_exist_is_named_with_those_like_it(place, trained):
+    api = Api(place)
 
     with pytest.raises(RunNotFound, match=r"there is no run 'digits/abd' .* did you mean digits/abc\?$"):
         api.run("digits/abd")
@@ -122,8 +135,8 @@ def test_a_run_that_does_not_exist_is_named_with_those_like_it(root, trained):
         api.run("mnist/abc")
 
 
-def test_a_key_that_was_not_logged_is_named_with_those_like_it(root, trained):
-    run = Api(root).run("abc")
+def test_a_key_that_was_not_logged_is_named_with_those_like_it(place, trained):
+    run = Api(place).run("abc")
 
     with pytest.raises(KeyError, match="has logged no metric 'los'; there is 'loss'"):
         run.series("los")
@@ -133,25 +146,25 @@ def test_a_key_that_was_not_logged_is_named_with_those_like_it(root, trained):
         run.history(x_axis="epochs", format="numpy")
 
 
-def test_runs_are_a_lazy_sequence(root, fill):
+def test_runs_are_a_lazy_sequence(place, fill):
     for position in range(250):
         fill.run(f"run-{position}", config={"n": position})
 
-    runs = Api(root).runs(order="created")
+    runs = Api(place).runs(order="created")
 
     assert len(runs) == 250
     assert [run.config["n"] for run in runs] == list(range(250))
     assert (runs[0].id, runs[-1].id, runs[120].id) == ("run-0", "run-249", "run-120")
     assert [run.id for run in runs[248:]] == ["run-248", "run-249"]
-    assert len(Api(root).runs(limit=7)) == 7
+    assert len(Api(place).runs(limit=7)) == 7
     with pytest.raises(IndexError):
         runs[250]
 
 
-def test_a_listing_is_not_disturbed_by_runs_that_come_and_go(root, fill):
+def test_a_listing_is_not_disturbed_by_runs_that_come_and_go(place, fill):
     for position in range(150):
         fill.run(f"run-{position}")
-    api = Api(root)
+    api = Api(place)
     runs = api.runs(order="-created")
     seen = []
 
@@ -166,11 +179,11 @@ def test_a_listing_is_not_disturbed_by_runs_that_come_and_go(root, fill):
     assert {"newer", "run-3"}.isdisjoint(seen)
 
 
-def test_runs_are_filtered_by_expression_dict_and_project(root, fill):
+def test_runs_are_filtered_by_expression_dict_and_project(place, fill):
     fill.run("a", project="p", config={"lr": 0.1}, tags=["baseline"])
     fill.run("b", project="p", config={"lr": 0.01})
     fill.run("c", project="q", config={"lr": 0.1})
-    api = Api(root)
+    api = Api(place)
 
     assert [run.id for run in api.runs("p", "config.lr > 0.05")] == ["a"]
     assert [run.id for run in api.runs(filters={"config.lr": {"$gt": 0.05}}, order="+name")] == ["a", "c"]
@@ -184,8 +197,8 @@ def test_runs_are_filtered_by_expression_dict_and_project(root, fill):
         api.runs(order="loss")
 
 
-def test_a_history_comes_as_arrays_with_texts_and_times(root, trained):
-    history = Api(root).run("abc").history(format="numpy")
+def test_a_history_comes_as_arrays_with_texts_and_times(place, trained):
+    history = Api(place).run("abc").history(format="numpy")
 
     assert list(history) == ["_step", "_timestamp", "_runtime", "epoch", "loss", "note"]
     assert history["_step"].tolist() == [0, 1, 2]
@@ -195,23 +208,23 @@ def test_a_history_comes_as_arrays_with_texts_and_times(root, trained):
     assert history["note"].tolist() == ["hi", "ho", None]
 
 
-def test_a_history_is_sampled_evenly_with_both_ends(root, fill):
+def test_a_history_is_sampled_evenly_with_both_ends(place, fill):
     run = fill.run("long")
     fill.series(run, "loss", list(range(9000)))
 
-    history = Api(root).run("long").history(["loss"], samples=10, format="numpy")
+    history = Api(place).run("long").history(["loss"], samples=10, format="numpy")
 
     assert (len(history["loss"]), history["loss"][0], history["loss"][-1]) == (10, 0, 8999)
     np.testing.assert_allclose(np.diff(history["loss"]), 1000, atol=1)
-    assert len(Api(root).run("long").history(["loss"], samples=None, format="numpy")["loss"]) == 9000
+    assert len(Api(place).run("long").history(["loss"], samples=None, format="numpy")["loss"]) == 9000
 
 
-def test_a_history_can_be_over_time_or_another_metric(root, fill):
+def test_a_history_can_be_over_time_or_another_metric(place, fill):
     run = fill.run("abc", created=EPOCH)
     fill.series(run, "loss", [1.0, 2.0, 3.0], steps=[2, 1, 0])
     fill.series(run, "epoch", [7.0, 6.0], steps=[0, 2])
 
-    read = Api(root).run("abc").history
+    read = Api(place).run("abc").history
 
     assert read(["loss"], x_axis="time", format="numpy")["loss"].tolist() == [1.0, 2.0, 3.0]
     assert read(["loss"], x_axis="relative", format="numpy")["_runtime"].tolist() == [0.0, 0.001, 0.002]
@@ -220,12 +233,12 @@ def test_a_history_can_be_over_time_or_another_metric(root, fill):
     assert (over_epochs["epoch"].tolist(), over_epochs["loss"].tolist()) == ([6.0, 7.0], [1.0, 3.0])
 
 
-def test_a_history_tells_missing_from_nan_where_the_format_can(root, fill):
+def test_a_history_tells_missing_from_nan_where_the_format_can(place, fill):
     run = fill.run("abc")
     fill.series(run, "a", [math.nan, 1.0], steps=[0, 1])
     fill.series(run, "b", [2.0], steps=[1])
     fill.texts(run, "note", ["hi"])
-    read = Api(root).run("abc").history
+    read = Api(place).run("abc").history
 
     polars, arrow, pandas = read(format="polars"), read(format="arrow"), read()
 
@@ -236,8 +249,8 @@ def test_a_history_tells_missing_from_nan_where_the_format_can(root, fill):
     assert pandas["b"].isna().tolist() == [True, False]
 
 
-def test_a_format_that_is_not_there_is_refused_with_what_to_do(root, trained, monkeypatch):
-    run = Api(root).run("abc")
+def test_a_format_that_is_not_there_is_refused_with_what_to_do(place, trained, monkeypatch):
+    run = Api(place).run("abc")
     monkeypatch.setitem(sys.modules, "polars", None)
 
     with pytest.raises(ImportError, match=r"needs polars: install it with 'pip install polars'"):
@@ -246,12 +259,12 @@ def test_a_format_that_is_not_there_is_refused_with_what_to_do(root, trained, mo
         run.history(format="excel")
 
 
-def test_a_scan_gives_every_row_as_a_dict(root, trained):
-    rows = list(Api(root).run("abc").scan_history())
+def test_a_scan_gives_every_row_as_a_dict(place, trained):
+    rows = list(Api(place).run("abc").scan_history())
 
     assert [row["_step"] for row in rows] == [0, 1, 2]
     assert rows[1] == {"_step": 1, "_timestamp": EPOCH / 1e6 + 0.001, "_runtime": 0.001, "loss": 2.0, "note": "ho"}
-    assert [row["_step"] for row in Api(root).run("abc").scan_history(["loss"], min_step=1, max_step=1)] == [1]
+    assert [row["_step"] for row in Api(place).run("abc").scan_history(["loss"], min_step=1, max_step=1)] == [1]
 
 
 def test_a_real_run_reads_back_as_it_was_logged(tmp_path):
@@ -290,8 +303,8 @@ def test_a_scan_of_a_run_that_goes_on_has_each_row_once(tmp_path):
     assert len(list(Api(tmp_path).run(written.id).scan_history())) == logged
 
 
-def test_edits_of_a_finished_run_are_saved_by_update(root, trained):
-    run = Api(root).run("abc")
+def test_edits_of_a_finished_run_are_saved_by_update(place, trained):
+    run = Api(place).run("abc")
     run.name, run.notes = "best", "keep"
     run.tags.append("b")
     run.config["model"]["depth"] = 4
@@ -302,32 +315,32 @@ def test_edits_of_a_finished_run_are_saved_by_update(root, trained):
 
     run.update()
 
-    again = Api(root).run("abc")
+    again = Api(place).run("abc")
     assert (again.name, again.notes, again.tags) == ("best", "keep", ["a", "b"])
     assert again.config == {"model": {"depth": 4}}
     assert dict(again.summary) == {"acc": 0.5, "new.x": [1, 2]}
     assert repr(dict(run.summary)) == repr(dict(again.summary))
 
 
-def test_edits_can_be_given_to_update_itself(root, trained):
-    run = Api(root).run("abc")
+def test_edits_can_be_given_to_update_itself(place, trained):
+    run = Api(place).run("abc")
 
     run.update(name="n", tags=["z"], config={"model": {"width": 8}}, summary={"acc": 1.0})
     run.summary.update({"f1": 0.7})
 
-    again = Api(root).run("abc")
+    again = Api(place).run("abc")
     assert (again.name, again.tags) == ("n", ["z"])
     assert again.config == {"model": {"depth": 3, "width": 8}, "lr": 0.1}
     assert (again.summary["acc"], again.summary["f1"], again.summary["val.loss"]) == (1.0, 0.7, 0.2)
 
 
-def test_an_edit_that_fails_changes_nothing(root, trained):
-    run = Api(root).run("abc")
+def test_an_edit_that_fails_changes_nothing(place, trained):
+    run = Api(place).run("abc")
 
     with pytest.raises(TypeError, match="a value of type set can't be stored"):
         run.update(name="half", config={"x": {1, 2}})
 
-    assert Api(root).run("abc").name == "first try"
+    assert Api(place).run("abc").name == "first try"
 
 
 def test_a_deleted_run_is_gone_with_its_journals(root, trained):
@@ -344,16 +357,16 @@ def test_a_deleted_run_is_gone_with_its_journals(root, trained):
         run.update(name="ghost")
 
 
-def test_a_run_that_goes_on_is_not_deleted(root, fill):
+def test_a_run_that_goes_on_is_not_deleted(place, fill):
     fill.run("live", state="running")
 
     with pytest.raises(RuntimeError, match="still running; stop it"):
-        Api(root).run("live").delete()
+        Api(place).run("live").delete()
 
-    assert Api(root).run("live").state == "running"
+    assert Api(place).run("live").state == "running"
 
 
-def test_files_are_read_from_rows_and_blobs(root, fill, trained, tmp_path):
+def test_files_are_read_from_rows_and_blobs(root, place, fill, trained, tmp_path):
     digest = "ab" * 32
     blob = root / "blobs" / "ab" / digest
     blob.parent.mkdir(parents=True)
@@ -361,7 +374,7 @@ def test_files_are_read_from_rows_and_blobs(root, fill, trained, tmp_path):
     fill.object(trained, "out/model.bin", seq=1, size=5, digest=digest)
     fill.object(trained, "../../evil", seq=2, size=1, inline=b"x")
     fill.object(trained, "lost", seq=3, size=1, digest="cd" * 32)
-    run = Api(root).run("abc")
+    run = Api(place).run("abc")
 
     assert run.file("train.py").read() == b"print"
     assert run.file("out/model.bin").download(tmp_path / "to").read_bytes() == b"large"
@@ -373,9 +386,9 @@ def test_files_are_read_from_rows_and_blobs(root, fill, trained, tmp_path):
         run.file("nope")
 
 
-def test_notebooks_show_what_runs_say_without_taking_it_for_markup(root, fill):
+def test_notebooks_show_what_runs_say_without_taking_it_for_markup(place, fill):
     fill.run("a", name="<script>x</script>", config={"<b>": "<i>"}, tags=["<u>"])
-    api = Api(root)
+    api = Api(place)
 
     shown = api.runs()._repr_html_() + api.run("a")._repr_html_()
 
@@ -405,10 +418,10 @@ assert not {{"pandas", "polars", "pyarrow", "sqlite_utils"}} & set(sys.modules)
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_threads_and_forks_read_with_connections_of_their_own(root, trained):
+def test_threads_and_forks_read_with_connections_of_their_own(place, trained):
     from concurrent.futures import ThreadPoolExecutor
 
-    run = Api(root).run("abc")
+    run = Api(place).run("abc")
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda _: run.series("loss").value.tolist(), range(50)))
 

@@ -128,6 +128,38 @@ ASKED = {
 }
 
 
+ENTRIES = {"a": ["float", "Infinity", None], "b": ["int", 1e300, None], "c": ["json", None, "[NaN]"]}
+AT_LIMITS: list[tuple[str, str, dict[str, object]]] = [
+    ("GET", "/ids", {"query": {"limit": -1}}),
+    ("GET", "/ids", {"query": {"limit": 10**30, "order": "config.lr"}}),
+    ("GET", "/rows", {"query": {"run": ["r", "m", "r", ""]}}),
+    ("GET", "/rows", {"query": {"run": [str(number) for number in range(200)]}}),
+    ("PATCH", "/rows/{run}", {"body": {"config": ENTRIES, "summary": ENTRIES, "summary_removed": ["a", "zz"]}}),
+    ("PATCH", "/rows/{run}", {"body": {"config": {"a": ["int", None, "9" * 10_000]}}}),
+    ("PATCH", "/rows/{run}", {"body": {"config": {"a": ["int", "Infinity", None]}}}),
+    ("PATCH", "/rows/{run}", {"body": {"config": {"a": ["json", None, "[" * 100_000]}}}),
+    ("PATCH", "/rows/{run}", {"body": {"config": {"a": ["str", 1.0, None]}}}),
+    ("GET", "/rows/{run}/accounting", {}),
+    ("GET", "/runs/{run}/keys", {"query": {"kind": "text"}}),
+    ("GET", "/runs/{run}/points", {"query": {"key": ["loss", "loss", "none"], "first": -(10**30), "last": 10**30}}),
+    ("GET", "/runs/{run}/points", {"query": {"all": True, "kind": "text", "superseded": True}}),
+    ("GET", "/runs/{run}/window", {"query": {"all": True, "rows": 10**30}}),
+    ("GET", "/runs/{run}/window", {"query": {"key": ["loss"], "first": 10, "last": -10, "rows": -1}}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "asked"), AT_LIMITS)
+def test_exact_runs_and_points_are_answered_as_described(
+    server: Serving, method: str, path: str, asked: dict[str, object]
+) -> None:
+    (operation,) = [each for each in OPERATIONS if (each.method.upper(), each.path) == (method, PREFIX + path)]
+    parameters = {"run": "r"} if "{run}" in path else {}
+
+    case = operation.Case(path_parameters=parameters, headers={"x-trackkit-csrf": "x"}, **asked)
+
+    case.call_and_validate(base_url=server.address, checks=CHECKS)
+
+
 @pytest.mark.parametrize(("path", "spec"), [(path, spec) for path, specs in ASKED.items() for spec in specs])
 def test_specifications_at_their_limits_are_answered_as_described(server: Serving, path: str, spec: object) -> None:
     (operation,) = [each for each in OPERATIONS if each.path == PREFIX + path]

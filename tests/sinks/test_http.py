@@ -19,7 +19,7 @@ import zstandard
 from tests.conftest import ReadJournals
 from tests.servers import Process, Serving, free_port, process, serving, until
 from tests.store.journals import Writer
-from trackkit.core import credentials, wire
+from trackkit.core import connection, credentials, wire
 from trackkit.core.pump import Lane
 from trackkit.core.records import Config
 from trackkit.core.sink import SinkError, SinkRefused
@@ -84,7 +84,7 @@ def pretender() -> Iterator[Pretender]:
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test knows which server another one used; refusals are confirmed without pauses."""
-    monkeypatch.setattr(client, "_in_use", {})
+    monkeypatch.setattr(connection, "_in_use", {})
     monkeypatch.setattr(client, "_CONFIRMING_PAUSES", (0.0, 0.0))
 
 
@@ -149,7 +149,7 @@ def test_pauses_differ_so_that_many_runs_do_not_come_at_once(pretender: Pretende
 def test_a_server_that_sends_elsewhere_is_named(pretender: Pretender, tmp_path: Path) -> None:
     pretender.answer = lambda method, path: (301, b"")
 
-    with pytest.raises(SinkError, match="sends on to elsewhere; name that address as the sink"):
+    with pytest.raises(SinkError, match="sends on to elsewhere; name that address instead"):
         HTTPSink(pretender.address, tmp_path).open("r", "w")
 
 

@@ -8,8 +8,9 @@ from trackkit.query.api import Api
 from trackkit.query.files import File
 from trackkit.query.listing import Project, Runs
 from trackkit.query.media import MediaItem
-from trackkit.query.run import Alert, Run, RunNotFound
+from trackkit.query.run import Alert, Run
 from trackkit.query.series import Series, SystemMetrics
+from trackkit.query.source import RunNotFound
 from trackkit.query.summary import Summary
 from trackkit.query.tables import LoggedTable
 

@@ -7,24 +7,31 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trackkit.backend.store import runs
+from trackkit.backend.store.runs import PAGE
 from trackkit.query.listing import Project, Runs, list_runs
+from trackkit.query.local import LocalSource
 from trackkit.query.moments import moment
-from trackkit.query.run import Run, RunNotFound
+from trackkit.query.run import Run
+from trackkit.query.source import RunNotFound, Source
 from trackkit.query.store import Store
 
 
 class Api:
-    """Runs of a store: found, read and edited.
+    """Runs of a store, in a folder or on a server: found, read and edited.
 
-    Opening a store takes over what runs that died left in their journals. Reading holds no lock and
+    Opening a folder takes over what runs that died left in their journals. Reading holds no lock and
     no transaction between calls, so that runs go on writing undisturbed.
+
+    A server is read with the token that `trackkit login` kept for it, or that of `TRACKKIT_TOKEN`, and answers
+    as a folder does: every point of a series, exact. Any question to it may raise ConnectionError if it does not
+    answer, and PermissionError if the token is not good for it.
 
     Parameters
     ----------
     uri
-        The store's folder, its database file or `sqlite:///path`; by default the folder the settings
-        name (`TRACKKIT_DIR`, or else `.trackkit`).
+        The store's folder, its database file or `sqlite:///path`; or a server, `http://host:port` (of several
+        servers on one store `http://one:port,two:port`). By default the folder the settings name (`TRACKKIT_DIR`,
+        or else `.trackkit`).
     progress
         Called now and then with the bytes done and to do, while journals of runs that died are taken over.
 
@@ -34,6 +41,10 @@ class Api:
         If there is no store.
     SchemaTooNew
         If a newer trackkit wrote it.
+    ConnectionError
+        If the server can't be reached, or is no trackkit server.
+    PermissionError
+        If the server asks for a token, or for another one.
 
     Examples
     --------
@@ -42,18 +53,20 @@ class Api:
     ...     print(run.name, run.summary["accuracy"])
     >>> api.run("digits/k3x9q0aa7c").series("loss").value
     array([2.31, 1.12, 0.54])
+    >>> trackkit.Api("https://track.example.org").run("digits/k3x9q0aa7c").summary["accuracy"]
+    0.97
     """
 
     def __init__(
         self, uri: str | os.PathLike[str] | None = None, *, progress: Callable[[int, int], None] | None = None
     ) -> None:
-        self._store = Store(uri, progress=progress)
+        self._source = _open(uri, progress)
 
     def projects(self) -> list[Project]:
         """The projects, the one with the latest activity first."""
         return [
-            Project(row.name, row.runs, row.running, moment(row.updated), self._store)
-            for row in runs.projects(self._store.db)
+            Project(row.name, row.runs, row.running, moment(row.updated), self._source)
+            for row in self._source.projects()
         ]
 
     def runs(
@@ -83,7 +96,7 @@ class Api:
         FilterError
             If the filter or the order means nothing; the message points at the column.
         """
-        return list_runs(self._store, project, filters, order, limit)
+        return list_runs(self._source, project, filters, order, limit)
 
     def run(self, path: str) -> Run:
         """The run named `project/id`, or by its `id` alone.
@@ -94,23 +107,26 @@ class Api:
             If there is no such run.
         """
         path = path.strip("/")
-        project, _, id = path.rpartition("/")
-        db = self._store.db
-        number = runs.find(db, path)
-        if number is None and project:
-            number = runs.find(db, id, project)
-        found = [] if number is None else runs.load(db, [number])
-        if not found:
+        found = self._source.find(path)
+        if found is None:
             raise RunNotFound(self._absence(path))
-        return Run(self._store, found[0])
+        return Run(self._source, found)
 
     def _absence(self, path: str) -> str:
         """What to say where there is no such run: those whose id or name are like it."""
         id = path.rpartition("/")[2]
-        ids = {row.id: row for row in runs.load(self._store.db, runs.numbers(self._store.db, limit=runs.PAGE))}
+        ids = {row.id: row for row in self._source.load(self._source.handles(None, "-created", PAGE))}
         like = [row for row in ids.values() if row.name == id or row.id in difflib.get_close_matches(id, ids, 3)]
         hint = f"; did you mean {' or '.join(f'{row.project}/{row.id}' for row in like[:3])}?" if like else ""
-        return f"there is no run {path!r} in {self._store.path}{hint}"
+        return f"there is no run {path!r} in {self._source.place}{hint}"
 
     def __repr__(self) -> str:
-        return f"Api({str(self._store.root)!r})"
+        return f"Api({self._source.name!r})"
+
+
+def _open(uri: str | os.PathLike[str] | None, progress: Callable[[int, int], None] | None) -> Source:
+    if isinstance(uri, str) and uri.startswith(("http://", "https://")):
+        from trackkit.query.remote import RemoteSource
+
+        return RemoteSource(uri)
+    return LocalSource(Store(uri, progress=progress))

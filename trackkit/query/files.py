@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from trackkit.backend.store import objects
+from trackkit.backend.store.objects import ObjectRow
+from trackkit.backend.store.runs import RunRow
 from trackkit.query.moments import moment
-from trackkit.query.store import Store
+from trackkit.query.source import Source
 
 
 class File:
@@ -29,8 +30,8 @@ class File:
         SHA-256 of the content in hex; empty for a small file that lies in the database.
     """
 
-    def __init__(self, store: Store, run: int, row: objects.ObjectRow) -> None:
-        self._store = store
+    def __init__(self, source: Source, run: RunRow, row: ObjectRow) -> None:
+        self._source = source
         self._run = run
         self._row = row
         self.path: str = row.path
@@ -55,15 +56,7 @@ class File:
         FileNotFoundError
             If the content is no longer in the store.
         """
-        if self.digest:
-            blob = self._store.blob(self.digest)
-            if not blob.is_file():
-                raise FileNotFoundError(f"the content of {self.path} is not in the store: {blob} is missing")
-            return blob.open("rb")
-        content = objects.inline(self._store.db, self._run, self._row.writer, self._row.seq)
-        if content is None:
-            raise FileNotFoundError(f"{self.path} is no longer in the store")
-        return io.BytesIO(content)
+        return self._source.open(self._run, self._row)
 
     def read(self) -> bytes:
         """The whole content; raises as `open`."""
@@ -83,7 +76,8 @@ class File:
         if not target.is_relative_to(below):
             raise ValueError(f"the path {self.path!r} leads out of {folder}; read the file with read() instead")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(self.read())
+        with self.open() as content, open(target, "wb") as copy:
+            shutil.copyfileobj(content, copy)
         return target
 
     def __repr__(self) -> str:

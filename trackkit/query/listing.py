@@ -8,11 +8,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, overload
 
-from trackkit.backend.store import runs
 from trackkit.backend.store.filters import And, Compare, Field, Node, parse
+from trackkit.backend.store.runs import check_order
 from trackkit.query import pages
-from trackkit.query.run import Run, RunNotFound
-from trackkit.query.store import Store
+from trackkit.query.run import Run
+from trackkit.query.source import Handle, RunNotFound, Source
 
 PAGE = 100
 """Runs loaded at a time."""
@@ -36,24 +36,24 @@ class Runs(Sequence[Run]):
     [0.001, 0.003, 0.001]
     """
 
-    def __init__(self, store: Store, filters: Node | None, order: str | Sequence[str], limit: int | None) -> None:
-        self._store = store
+    def __init__(self, source: Source, filters: Node | None, order: str | Sequence[str], limit: int | None) -> None:
+        self._source = source
         self._filters = filters
         self._order = order
         self._limit = limit
         self._page_start = 0
-        self._page: dict[int, Run] = {}
+        self._page: dict[Handle, Run] = {}
 
     @cached_property
-    def _numbers(self) -> list[int]:
-        return runs.numbers(self._store.db, self._filters, self._order, self._limit)
+    def _handles(self) -> list[Handle]:
+        return self._source.handles(self._filters, self._order, self._limit)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._handles)
 
     def __iter__(self) -> Iterator[Run]:
-        for start in range(0, len(self._numbers), PAGE):
-            yield from self._load(self._numbers[start : start + PAGE]).values()
+        for start in range(0, len(self._handles), PAGE):
+            yield from self._load(self._handles[start : start + PAGE]).values()
 
     @overload
     def __getitem__(self, position: int) -> Run: ...
@@ -63,19 +63,19 @@ class Runs(Sequence[Run]):
 
     def __getitem__(self, position: int | slice) -> Run | Runs:
         if isinstance(position, slice):
-            part = Runs(self._store, self._filters, self._order, self._limit)
-            part.__dict__["_numbers"] = self._numbers[position]
+            part = Runs(self._source, self._filters, self._order, self._limit)
+            part.__dict__["_handles"] = self._handles[position]
             return part
-        number = self._numbers[position]
-        if number not in self._page:
-            start = position % len(self._numbers) // PAGE * PAGE
-            self._page = self._load(self._numbers[start : start + PAGE])
-        if number not in self._page:
+        handle = self._handles[position]
+        if handle not in self._page:
+            start = position % len(self._handles) // PAGE * PAGE
+            self._page = self._load(self._handles[start : start + PAGE])
+        if handle not in self._page:
             raise RunNotFound(f"the run at position {position} was deleted since it was listed")
-        return self._page[number]
+        return self._page[handle]
 
-    def _load(self, numbers: Sequence[int]) -> dict[int, Run]:
-        return {row.run: Run(self._store, row) for row in runs.load(self._store.db, numbers)}
+    def _load(self, handles: Sequence[Handle]) -> dict[Handle, Run]:
+        return {self._source.handle(row): Run(self._source, row) for row in self._source.load(handles)}
 
     def __repr__(self) -> str:
         matching = f" matching {self._filters}" if self._filters is not None else ""
@@ -97,7 +97,7 @@ class Project:
     count: int
     running: int
     updated: datetime
-    _store: Store
+    _source: Source
 
     def runs(
         self,
@@ -106,14 +106,14 @@ class Project:
         limit: int | None = None,
     ) -> Runs:
         """The project's runs; see `Api.runs`."""
-        return list_runs(self._store, self.name, filters, order, limit)
+        return list_runs(self._source, self.name, filters, order, limit)
 
     def __repr__(self) -> str:
         return f"Project({self.name!r}, {self.count} runs)"
 
 
 def list_runs(
-    store: Store,
+    source: Source,
     project: str | None,
     filters: str | Mapping[str, Any] | None,
     order: str | Sequence[str],
@@ -126,5 +126,5 @@ def list_runs(
     if project is not None:
         of_project: Node = Compare(Field("project"), "=", project)
         matching = of_project if matching is None else And((of_project, matching))
-    runs.check_order(order)
-    return Runs(store, matching, order, limit)
+    check_order(order)
+    return Runs(source, matching, order, limit)

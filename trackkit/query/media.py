@@ -89,7 +89,8 @@ class MediaItem(File):
         found = known.get("masks", {}).get(role.removeprefix("mask:")) if role.startswith("mask:") else known.get(role)
         if not isinstance(found, dict) or "digest" not in found:
             raise KeyError(f"{self.key} at step {self.step} has no part {role!r}")
-        return self._store.blob(str(found["digest"])).read_bytes()
+        with self._source.open_blob(self._run, str(found["digest"]), f"{role} of {self.path}") as content:
+            return content.read()
 
     def __repr__(self) -> str:
         return f"MediaItem({self.key!r}, step {self.step}, {self.kind}, {self.size} bytes)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,27 +11,22 @@ from typing import Any, Literal
 
 import msgspec
 
-from trackkit.backend.store import entries, history, lines, media, objects, runs, series
+from trackkit.backend.store import entries, history
 from trackkit.backend.store.history import History
+from trackkit.backend.store.runs import RunRow
+from trackkit.backend.store.series import HIGHEST, LOWEST
 from trackkit.query import pages
 from trackkit.query.files import File
 from trackkit.query.frames import Format, frame
 from trackkit.query.media import MediaItem
 from trackkit.query.moments import moment
 from trackkit.query.series import Series, SystemMetrics, of
-from trackkit.query.store import Store
+from trackkit.query.source import RunNotFound, Source
 from trackkit.query.summary import Summary
 from trackkit.query.tables import LoggedTable
 
 AXES = {"step": "_step", "time": "_timestamp", "timestamp": "_timestamp", "relative": "_runtime"}
 RESERVED = ("_step", "_timestamp", "_runtime")
-
-
-class RunNotFound(KeyError):
-    """There is no such run in the store."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +65,11 @@ class Run:
     >>> run.update()
     """
 
-    def __init__(self, store: Store, row: runs.RunRow) -> None:
-        self._store = store
+    def __init__(self, source: Source, row: RunRow) -> None:
+        self._source = source
         self._show(row)
 
-    def _show(self, row: runs.RunRow) -> None:
+    def _show(self, row: RunRow) -> None:
         self._row = row
         self.id: str = row.id
         self.project: str = row.project
@@ -117,16 +111,16 @@ class Run:
     @property
     def accounting(self) -> dict[str, float]:
         """What tracking cost, over all of the run's writers."""
-        return _accounted(list(runs.accounting(self._store.db, self._row.run).values()))
+        return _accounted(self._source.accounting(self._row))
 
     @property
     def system(self) -> SystemMetrics:
         """The machine's and the process tree's metrics: a mapping of key to `Series`, read lazily."""
-        return SystemMetrics(self._store, self._row.run)
+        return SystemMetrics(self._source, self._row)
 
     def keys(self, kind: Literal["metric", "system", "text"] = "metric") -> list[str]:
         """The keys that were logged: of numbers, of the system's metrics, or of texts."""
-        return series.keys(self._store.db, self._row.run, kind)
+        return self._source.keys(self._row, kind)
 
     def series(self, key: str, *, superseded: bool = False) -> Series:
         """Every point of a metric, of all writers, in time order.
@@ -146,8 +140,8 @@ class Run:
         --------
         >>> step, time, value = run.series("loss")
         """
-        points = series.points(self._store.db, self._row.run, key, superseded=superseded)
-        if not len(points.steps):
+        points = self._source.points(self._row, key, "metric", superseded=superseded)
+        if points is None:
             raise KeyError(self._no_such(key, "metric"))
         return of(points)
 
@@ -159,10 +153,10 @@ class Run:
         KeyError
             If the run has logged no text under the key.
         """
-        found = series.texts(self._store.db, self._row.run, [key])
-        if not found:
+        found = self._source.points(self._row, key, "text")
+        if found is None:
             raise KeyError(self._no_such(key, "text"))
-        return of(found[key])
+        return of(found)
 
     def history(
         self,
@@ -207,7 +201,7 @@ class Run:
         axis = AXES.get(x_axis, x_axis)
         is_metric = axis not in RESERVED
         wanted = _logged(keys) if not is_metric else _with(_logged(keys), axis)
-        table = history.read(self._store.db, self._row.run, wanted)
+        table = self._source.history(self._row, wanted)
         if is_metric and axis not in table.columns:
             raise KeyError(self._no_such(axis, "metric"))
         table = history.order_by(table, "_timestamp" if axis == "_runtime" else axis)
@@ -241,10 +235,9 @@ class Run:
         >>> for row in run.scan_history(keys=["loss"]):
         ...     print(row["_step"], row["loss"])
         """
-        first = series.LOWEST if min_step is None else min_step
-        last = series.HIGHEST if max_step is None else max_step
-        pieces = history.scan(self._store.db, self._row.run, _logged(keys), first, last, max(1, page_size))
-        for piece in pieces:
+        first = LOWEST if min_step is None else min_step
+        last = HIGHEST if max_step is None else max_step
+        for piece in self._source.scan(self._row, _logged(keys), first, last, max(1, page_size)):
             yield from self._rows(piece)
 
     def console(self, raw: bool = False, stream: Literal["stdout", "stderr"] | None = None) -> str:
@@ -255,12 +248,11 @@ class Run:
         raw
             As it was written, with every state of a progress bar; otherwise as a terminal shows it in the end.
         """
-        read = lines.text if raw else lines.screen
-        return read(self._store.db, self._row.run, stream)
+        return self._source.console(self._row, stream, raw=raw)
 
     def files(self) -> list[File]:
         """The files the run kept, by path; of each path the newest."""
-        return [File(self._store, self._row.run, row) for row in objects.files(self._store.db, self._row.run)]
+        return [File(self._source, self._row, row) for row in self._source.files(self._row)]
 
     def file(self, path: str) -> File:
         """The file of that path.
@@ -277,7 +269,7 @@ class Run:
 
     def media_keys(self) -> dict[str, str]:
         """The keys under which the run logged media, and their kind."""
-        return {found.key: found.kind for found in media.keys(self._store.db, [self._row.run])}
+        return {found.key: found.kind for found in self._source.media_keys(self._row)}
 
     def media(self, key: str) -> list[MediaItem]:
         """The media logged under a key, by step; those of a list one after another.
@@ -291,13 +283,13 @@ class Run:
         --------
         >>> run.media("examples")[-1].image()
         """
-        found = media.items(self._store.db, self._row.run, key)
+        found = self._source.media(self._row, key)
         if not found:
             there = self.media_keys()
             close = difflib.get_close_matches(key, there, 3) or list(there)[:10]
             named = ", ".join(map(repr, close)) if close else "none"
             raise KeyError(f"run {self.project}/{self.id} has logged no media under {key!r}; there is {named}")
-        return [MediaItem(self._store, self._row.run, row) for row in found]
+        return [MediaItem(self._source, self._row, row) for row in found]
 
     def table(self, key: str, step: int | None = None) -> LoggedTable:
         """The table logged under a key: the last one, or the one there was at a step.
@@ -319,12 +311,12 @@ class Run:
             steps = ", ".join(str(item.step) for item in items[:10]) or "none"
             raise KeyError(f"run {self.project}/{self.id} has no table {key!r} up to step {step}; there are {steps}")
         if before[-1].metadata.get("log_mode") == "INCREMENTAL":
-            return LoggedTable(self._store, [item for item in before if "increment" in item.metadata])
-        return LoggedTable(self._store, before[-1:])
+            return LoggedTable(self._source, self._row, [item for item in before if "increment" in item.metadata])
+        return LoggedTable(self._source, self._row, before[-1:])
 
     def alerts(self) -> list[Alert]:
         """The run's alerts in the order they were given."""
-        found = runs.alerts(self._store.db, self._row.run)
+        found = self._source.alerts(self._row)
         return [Alert(moment(alert.time), alert.level, alert.title, alert.text) for alert in found]
 
     def update(
@@ -372,31 +364,29 @@ class Run:
         RunNotFound
             If the run was deleted.
         """
-        found = runs.load(self._store.db, [self._row.run])
+        found = self._source.load([self._source.handle(self._row)])
         if not found:
             raise RunNotFound(f"run {self.project}/{self.id} is no longer in the store")
         self._show(found[0])
 
     def delete(self) -> None:
-        """Delete the run with everything it logged, and its journals.
+        """Delete the run: in a folder with everything it logged, and its journals.
 
-        Blobs, which runs may share, stay until `trackkit gc` finds that nobody uses them.
+        Blobs, which runs may share, stay until `trackkit gc` finds that nobody uses them. On a server it goes to the
+        trash, from where the dashboard brings it back for a week.
 
         Raises
         ------
         RuntimeError
             If the run still goes on.
         """
-        fresh = runs.load(self._store.db, [self._row.run])
+        fresh = self._source.load([self._source.handle(self._row)])
         if fresh and fresh[0].state == "running":
             raise RuntimeError(f"run {self.project}/{self.id} is still running; stop it before you delete it")
-        if self.id == self._store.journals(self.id).name:
-            shutil.rmtree(self._store.journals(self.id), ignore_errors=True)
-        with self._store.changing() as db:
-            runs.delete(db, self._row.run)
+        self._source.delete(self._row)
 
     def _save(self) -> None:
-        old, run = self._row, self._row.run
+        old = self._row
         described = {
             field: str(getattr(self, field))
             for field in ("name", "notes", "group", "job_type")
@@ -404,17 +394,8 @@ class Run:
         }
         config, config_gone = _difference(old.config, entries.flatten(self.config))
         summary, summary_gone = _difference(old.summary, dict(self._summary))
-        with self._store.changing() as db:
-            if runs.find(db, self.id) != run:
-                raise RunNotFound(f"run {self.project}/{self.id} is no longer in the store")
-            if described:
-                runs.describe(db, run, described)
-            if sorted(set(self.tags)) != sorted(old.tags):
-                runs.set_tags(db, run, self.tags)
-            if config or config_gone:
-                runs.edit_config(db, run, config, config_gone)
-            if summary or summary_gone:
-                runs.edit_summary(db, run, summary, summary_gone)
+        tags = None if sorted(set(self.tags)) == sorted(old.tags) else self.tags
+        self._source.change(old, described, tags, (config, config_gone), (summary, summary_gone))
         self.reload()
 
     def _rows(self, piece: History) -> Iterator[dict[str, Any]]:

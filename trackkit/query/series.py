@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trackkit.backend.store import series
-from trackkit.query.store import Store
+from trackkit.backend.store.runs import RunRow
+from trackkit.backend.store.series import Points
+from trackkit.query.source import Source
 
 
 class Series(NamedTuple):
@@ -29,7 +30,7 @@ class Series(NamedTuple):
         return f"Series({len(self.step)} points, steps {self.step[0]} … {self.step[-1]}, values {ends})"
 
 
-def of(points: series.Points) -> Series:
+def of(points: Points) -> Series:
     """The points with times in seconds."""
     return Series(points.steps, points.times / 1e6, points.values)
 
@@ -37,21 +38,21 @@ def of(points: series.Points) -> Series:
 class SystemMetrics(Mapping[str, Series]):
     """The machine's and the process tree's metrics by key, each read when it is asked for."""
 
-    def __init__(self, store: Store, run: int) -> None:
-        self._store = store
+    def __init__(self, source: Source, run: RunRow) -> None:
+        self._source = source
         self._run = run
 
     def __getitem__(self, key: str) -> Series:
-        points = series.points(self._store.db, self._run, key, "system")
-        if not len(points.steps):
+        points = self._source.points(self._run, key, "system")
+        if points is None:
             raise KeyError(key)
         return of(points)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(series.keys(self._store.db, self._run, "system"))
+        return iter(self._source.keys(self._run, "system"))
 
     def __len__(self) -> int:
-        return len(series.keys(self._store.db, self._run, "system"))
+        return len(self._source.keys(self._run, "system"))
 
     def __repr__(self) -> str:
         return f"SystemMetrics({', '.join(self)})"

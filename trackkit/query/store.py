@@ -133,8 +133,10 @@ def _local_path(uri: str) -> str:
     if scheme == "sqlite":
         return unquote(uri.removeprefix("sqlite://").removeprefix("/"))
     if scheme in ("http", "https"):
-        raise ValueError(f"{uri} is a server, and this version reads only local stores; give a folder or a file")
-    raise ValueError(f"{uri} can't be read: a store is a folder, a database file or sqlite:///path")
+        raise ValueError(f"{uri} is a server; here a store is a folder or a database file")
+    raise ValueError(
+        f"{uri} can't be read: a store is a folder, a database file, sqlite:///path, or a server's http://host:port"
+    )
 
 
 def _recover(root: Path, progress: Callable[[int, int], None] | None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
+from trackkit.backend.store.runs import RunRow
 from trackkit.core.media.libraries import load
 from trackkit.core.table.parquet import METADATA_KEY
 from trackkit.query.media import MediaItem
-from trackkit.query.store import Store
+from trackkit.query.source import Source
 
 
 class LoggedTable:
@@ -28,8 +29,9 @@ class LoggedTable:
     >>> table.pandas().groupby("label").guess.mean()
     """
 
-    def __init__(self, store: Store, items: list[MediaItem]) -> None:
-        self._store = store
+    def __init__(self, source: Source, run: RunRow, items: list[MediaItem]) -> None:
+        self._source = source
+        self._run = run
         self.items = items
         self.key: str = items[-1].key
         self.step: int | None = items[-1].step
@@ -39,11 +41,12 @@ class LoggedTable:
         """The columns' names."""
         return list(self.types)
 
-    @property
+    @cached_property
     def types(self) -> dict[str, str]:
         """The columns' types; a kind of media where cells hold it."""
         parquet = load("pyarrow.parquet", "LoggedTable")
-        schema = parquet.read_schema(self._paths()[-1])  # a column may have had no cell before
+        with self.items[-1].open() as content:  # a column may have had no cell before
+            schema = parquet.read_schema(content)
         described = json.loads((schema.metadata or {}).get(METADATA_KEY.encode(), b"{}"))
         types = {name: str(column["type"]) for name, column in described.get("columns", {}).items()}
         return {name: types.get(name, "json") for name in schema.names}
@@ -60,7 +63,10 @@ class LoggedTable:
             If a part's content is no longer in the store.
         """
         arrow, parquet = load("pyarrow", "LoggedTable"), load("pyarrow.parquet", "LoggedTable")
-        parts = [parquet.read_table(path) for path in self._paths()]
+        parts = []
+        for item in self.items:
+            with item.open() as content:
+                parts.append(parquet.read_table(content))
         whole = parts[0] if len(parts) == 1 else arrow.concat_tables(parts, promote_options="permissive")
         return whole.replace_schema_metadata(None)
 
@@ -88,14 +94,10 @@ class LoggedTable:
         FileNotFoundError
             If it is no longer in the store.
         """
-        return self._store.blob(str(json.loads(cell)["digest"])).read_bytes()
-
-    def _paths(self) -> list[Path]:
-        paths = [self._store.blob(item.digest) for item in self.items]
-        for path, item in zip(paths, self.items, strict=True):
-            if not path.is_file():
-                raise FileNotFoundError(f"the content of {item.path} is not in the store: {path} is missing")
-        return paths
+        described = json.loads(cell)
+        name = str(described.get("path") or f"a cell of {self.key}")
+        with self._source.open_blob(self._run, str(described["digest"]), name) as content:
+            return content.read()
 
     def __repr__(self) -> str:
         return f"LoggedTable({self.key!r}, step {self.step}, {len(self)} rows: {', '.join(self.columns)})"

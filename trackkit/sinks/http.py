@@ -12,8 +12,9 @@ import zstandard
 
 from trackkit.backend.store.columns import is_record
 from trackkit.core import records, wire
+from trackkit.core.connection import path_of
 from trackkit.core.sink import Batch, Known, SinkError, SinkRefused
-from trackkit.sinks.client import Client, Refused, TooLarge, path_of
+from trackkit.sinks.client import Client, Refused, TooLarge
 from trackkit.sinks.uploads import Uploads
 
 HEARTBEAT_SECONDS: Final = 15.0

@@ -8,8 +8,9 @@ from collections import OrderedDict
 from pathlib import Path
 
 from trackkit.core.blobs import Blobs
+from trackkit.core.connection import path_of
 from trackkit.core.sink import SinkError
-from trackkit.sinks.client import Client, Refused, TooLarge, path_of
+from trackkit.sinks.client import Client, Refused, TooLarge
 
 logger = logging.getLogger("trackkit")
 

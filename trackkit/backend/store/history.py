@@ -39,6 +39,11 @@ def read(
 ) -> History:
     """The rows of steps `first` to `last`, in step order; of the given keys or of every metric and text."""
     found = {**series.texts(db, run, keys, first, last), **series.between(db, run, keys, "metric", first, last)}
+    return of_keys(found, keys)
+
+
+def of_keys(found: Mapping[str, Points], keys: Sequence[str] | None) -> History:
+    """The rows of the keys that were asked for, in their order; of all, by name."""
     return join({key: found[key] for key in (sorted(found) if keys is None else keys) if key in found})
 
 

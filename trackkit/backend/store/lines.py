@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from trackkit.backend.store.database import Database
@@ -11,9 +12,7 @@ from trackkit.core import terminal
 
 def text(db: Database, run: int, stream: str | None = None) -> str:
     """Everything the run's writers wrote to a stream, or to both, in time order, as they wrote it."""
-    chosen, parameters = _of_stream(stream)
-    sql = f"select text from lines where run = ?{chosen} order by time, writer, seq"
-    return "".join(text for (text,) in db.query(sql, [run, *parameters]))
+    return joined(_all(db, run, stream))
 
 
 def screen(db: Database, run: int, stream: str | None = None) -> str:
@@ -22,11 +21,19 @@ def screen(db: Database, run: int, stream: str | None = None) -> str:
     Each writer has a screen of its own, as their progress bars would overwrite each other; the one that wrote
     first comes first.
     """
-    chosen, parameters = _of_stream(stream)
-    sql = f"select writer, text from lines where run = ?{chosen} order by time, seq"
+    return shown(_all(db, run, stream))
+
+
+def joined(pieces: Iterable[LineRow]) -> str:
+    """Pieces as they were written."""
+    return "".join(piece.text for piece in pieces)
+
+
+def shown(pieces: Iterable[LineRow]) -> str:
+    """Pieces as a terminal shows them; see `screen`."""
     written: defaultdict[str, list[str]] = defaultdict(list)
-    for writer, text in db.query(sql, [run, *parameters]):
-        written[writer].append(text)
+    for piece in pieces:
+        written[piece.writer].append(piece.text)
     screens = [terminal.collapse("".join(texts)) for texts in written.values()]
     ended = [screen if screen.endswith("\n") else f"{screen}\n" for screen in screens[:-1]]
     return "".join([*ended, *screens[-1:]])
@@ -84,6 +91,13 @@ def page(db: Database, run: int, after: Cursor | None, limit: int, stream: str |
         parameters = [*parameters, after.time, after.time, after.writer, after.writer, after.seq]
     sql = f"select time, writer, seq, stream, text from lines where run = ?{chosen} order by time, writer, seq limit ?"
     return [LineRow(*row) for row in db.query(sql, [run, *parameters, limit])]
+
+
+def _all(db: Database, run: int, stream: str | None) -> Iterator[LineRow]:
+    """The pieces of a stream, or of both, in time order."""
+    chosen, parameters = _of_stream(stream)
+    sql = f"select time, writer, seq, stream, text from lines where run = ?{chosen} order by time, writer, seq"
+    return (LineRow(*row) for row in db.query(sql, [run, *parameters]))
 
 
 def _of_stream(stream: str | None) -> tuple[str, list[Any]]:

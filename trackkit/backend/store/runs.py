@@ -153,6 +153,15 @@ def find(db: Database, id: str, project: str | None = None) -> int | None:
     return found[0][0] if found else None
 
 
+def ids(db: Database, runs: Sequence[int]) -> list[str]:
+    """The ids of runs by their numbers; those deleted since are left out."""
+    found: dict[int, str] = {}
+    for start in range(0, len(runs), PAGE):
+        some = runs[start : start + PAGE]
+        found.update(db.query(f"select run, id from runs where run in ({', '.join('?' * len(some))})", some))
+    return [found[run] for run in runs if run in found]
+
+
 def projects(db: Database) -> list[ProjectRow]:
     """The projects, the one with the latest activity first."""
     sql = f"""select project, count(*), sum(case when state = 'running' then 1 else 0 end), max(updated)
@@ -218,6 +227,25 @@ def edit_summary(db: Database, run: int, values: Flat, removed: Iterable[str] = 
     db.execute_many("delete from summary where run = ? and key = ?", [(run, key) for key in removed])
     rows = [(run, key, *entries.encode(value), 1) for key, value in values.items()]
     db.upsert_many("summary", ["run", "key"], ["type", "number", "text", "edited"], rows)
+
+
+def edit(
+    db: Database,
+    run: int,
+    described: Mapping[str, str],
+    tags: Iterable[str] | None,
+    config: tuple[Flat, Sequence[str]],
+    summary: tuple[Flat, Sequence[str]],
+) -> None:
+    """Change what `describe`, `set_tags`, `edit_config` and `edit_summary` do; of entries those to set and to remove."""
+    if described:
+        describe(db, run, described)
+    if tags is not None:
+        set_tags(db, run, tags)
+    if any(config):
+        edit_config(db, run, *config)
+    if any(summary):
+        edit_summary(db, run, *summary)
 
 
 def trash(db: Database, runs: Iterable[int]) -> None:

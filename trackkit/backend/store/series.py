@@ -124,13 +124,13 @@ def between(
 
     Points that a rewind superseded are among them only if asked for.
     """
-    chosen, named = _chosen("series.key", keys)
+    chosen, named = chosen_keys("series.key", keys)
     parameters = [run, kind, *named, first, last]
     rows: defaultdict[str, list[Row]] = defaultdict(list)
     for row in db.query(_BOTH_LEVELS.format(keys=chosen), parameters * 2):
         rows[row[0]].append(row)
     back = rewinds.NONE if superseded or kind != "metric" else rewinds.load(db, run)
-    found = {key: _in_time_order(_live(_within(_gathered(rows[key]), first, last), back)) for key in rows}
+    found = {key: in_time_order(standing(within(gathered(rows[key]), first, last), back)) for key in rows}
     return {key: found for key, found in found.items() if len(found.steps)}
 
 
@@ -140,21 +140,21 @@ def by_writer(db: Database, run: int, key: str) -> dict[int, Points]:
     rows: defaultdict[int, list[Row]] = defaultdict(list)
     for row in db.query(_BOTH_LEVELS.format(keys=" and series.key in (?)"), parameters * 2):
         rows[row[1]].append(row)
-    return {number: _gathered(found) for number, found in rows.items()}
+    return {number: gathered(found) for number, found in rows.items()}
 
 
 def texts(
     db: Database, run: int, keys: Sequence[str] | None = None, first: int = LOWEST, last: int = HIGHEST
 ) -> dict[str, Points]:
     """The logged texts of several keys, or of all, whose step is `first` to `last`, each in time order."""
-    chosen, named = _chosen("key", keys)
+    chosen, named = chosen_keys("key", keys)
     sql = f"""select key, step, time, value from texts where run = ?{chosen} and step >= ? and step <= ?
               order by key, time, writer, seq"""
     rows: defaultdict[str, list[Row]] = defaultdict(list)
     for key, *point in db.query(sql, [run, *named, first, last]):
         rows[key].append(tuple(point))
     back = rewinds.load(db, run)
-    points = {key: _live(_text_points(found), back) for key, found in rows.items()}
+    points = {key: standing(text_points(found), back) for key, found in rows.items()}
     return {key: found for key, found in points.items() if len(found.steps)}
 
 
@@ -185,13 +185,13 @@ def last_by_step(found: Points) -> Points:
     return found.where(order[np.append(steps[1:] != steps[:-1], True)])
 
 
-def _chosen(column: str, keys: Sequence[str] | None) -> tuple[str, list[str]]:
+def chosen_keys(column: str, keys: Sequence[str] | None) -> tuple[str, list[str]]:
     if keys is None:
         return "", []
     return f" and {column} in ({', '.join('?' * len(keys)) or 'null'})", list(keys)
 
 
-def _gathered(rows: list[Row]) -> Points:
+def gathered(rows: list[Row]) -> Points:
     """The rows of both levels of one key as arrays, writer after writer, each in the order it logged.
 
     Chunks are decompressed to where they belong: joining them afterwards costs more than decompressing.
@@ -224,26 +224,26 @@ def _fill_from_rows(found: Points, start: int, rows: list[Row]) -> int:
     return part.stop
 
 
-def _text_points(rows: list[Row]) -> Points:
+def text_points(rows: list[Row]) -> Points:
     steps, times, values = zip(*rows, strict=True)
     return Points(np.array(steps, np.int64), np.array(times, np.int64), np.array(values, object))
 
 
-def _within(found: Points, first: int, last: int) -> Points:
+def within(found: Points, first: int, last: int) -> Points:
     if first == LOWEST and last == HIGHEST:
         return found
     return found.where((found.steps >= first) & (found.steps <= last))
 
 
-def _live(found: Points, back: Rewinds) -> Points:
+def standing(found: Points, back: Rewinds) -> Points:
     """The points that no rewind superseded."""
     if not back:
         return found
-    standing = back.live(found.steps, found.times)
-    return found if standing.all() else found.where(standing)
+    live = back.live(found.steps, found.times)
+    return found if live.all() else found.where(live)
 
 
-def _in_time_order(found: Points) -> Points:
+def in_time_order(found: Points) -> Points:
     if bool(np.all(found.times[1:] >= found.times[:-1])):
         return found
     return found.where(np.argsort(found.times, kind="stable"))
@@ -251,7 +251,7 @@ def _in_time_order(found: Points) -> Points:
 
 def _chunk_ends(db: Database, run: int, keys: Sequence[str] | None, first: int) -> dict[int, list[Row]]:
     """Of each metric's series the last step and the length of its chunks, by last step."""
-    chosen, named = _chosen("series.key", keys)
+    chosen, named = chosen_keys("series.key", keys)
     sql = f"""select chunks.series, chunks.max_step, chunks.count
               from series cross join chunks
               where series.run = ? and series.kind = 'metric'{chosen} and chunks.run = series.run
@@ -276,7 +276,7 @@ def _loose_end(db: Database, run: int, keys: Sequence[str] | None, first: int, r
 
     The series with the most such points stands for all, as most are logged side by side.
     """
-    chosen, named = _chosen("key", keys)
+    chosen, named = chosen_keys("key", keys)
     sql = f"""select series, count(*) over () from series where run = ? and kind = 'metric'{chosen}
               order by count - sealed desc limit 1"""
     for longest, count in db.query(sql, [run, *named]):
@@ -287,7 +287,7 @@ def _loose_end(db: Database, run: int, keys: Sequence[str] | None, first: int, r
 
 
 def _text_end(db: Database, run: int, keys: Sequence[str] | None, first: int, rows: int) -> int:
-    chosen, named = _chosen("key", keys)
+    chosen, named = chosen_keys("key", keys)
     sql = f"select step from texts where run = ?{chosen} and step >= ? order by step limit 1 offset ?"
     return _first_of(db.query(sql, [run, *named, first, rows - 1]))
 
