@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from trackkit.core import values as loggable
+from trackkit.core.device import Copy
 from trackkit.core.journal import HEADER
+from trackkit.core.late import LateValues
 from trackkit.core.writer import JournalWriter
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ _SAMPLE_MASK = 127
 Packer = Callable[..., bytes]
 Stage = Callable[[dict[str, "list[Snapshot]"], int, float], None]
 """Takes the snapshots of one call by key, its step and its time."""
+Gathered = tuple[dict[str, float], dict[str, str], dict[str, Copy]]
+"""Numbers, texts, and values on their way from a device, by key."""
 
 
 class Log(Protocol):
@@ -70,23 +74,30 @@ class Recorder:
         self._long_ways = 0
         self.gathering = False
         """Whether values wait to be committed."""
+        self.detour = False
+        """Whether every call must go the long way: values wait to be committed, or are on their way from a device."""
         self.steps = itertools.count(first_step)  # next() on it is atomic
         self._stage = stage
         self._shapes: dict[tuple[Any, ...], tuple[Packer, bytes]] = {}
-        self._gathered: tuple[dict[str, float], dict[str, str]] = ({}, {})
+        self._gathered: Gathered = ({}, {}, {})
         self._gathered_step = 0
         self._gather_lock = threading.RLock()  # a signal's handler may log, too
+        self.late = LateValues(self._set_detour)
+        """Values that are on their way from a device."""
         self.write_to(journal)
 
     def write_to(self, journal: JournalWriter) -> None:
         """Record into a journal from here on."""
         self._append: Callable[[bytes], None] = journal.append
+        self.late.write_to(journal.append)
         self.log: Log = _fast_log(self, journal, self._shapes)
 
     def write_through(self, append: Callable[[bytes], None]) -> None:
         """Hand each record to a function: in a forked child, until it has a journal of its own."""
         self._append = append
         self._gather_lock = threading.RLock()  # a signal's handler may log, too
+        self.late = LateValues(self._set_detour)  # what is on its way is the parent's
+        self.late.write_to(append)
         self.log = self._log_any
 
     def _log_any(self, values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
@@ -110,7 +121,8 @@ class Recorder:
         self, values: Mapping[str, Any], number: int | None, counted: bool, commit: bool | None
     ) -> None:
         try:
-            found, texts, media = loggable.split(values)
+            near, far = self.late.set_aside(values)
+            found, texts, media = loggable.split(near)
             number = loggable.check_step(self._count(commit) if number is None else number)
         except (TypeError, ValueError, OSError, ImportError):
             if counted and number is not None:
@@ -121,24 +133,42 @@ class Recorder:
         if commit is False or self.gathering:
             with self._gather_lock:
                 if self.gathering and number != self._gathered_step:
-                    self._append(loggable.points(self._gathered_step, self.now(), *self._gathered))
-                    self._gathered = ({}, {})
-                self._gathered[0].update(found)
-                self._gathered[1].update(texts)
+                    self._emit(self._gathered_step, *self._gathered)
+                    self._gathered = ({}, {}, {})
+                _replace(self._gathered, (found, texts, far))
                 self._gathered_step = number
                 self.gathering = commit is False
+                self._set_detour()
                 if commit is False:
                     if not counted:
                         self.steps = itertools.count(number)
                     return
-                found, texts = self._gathered
-                self._gathered = ({}, {})
-        if found or texts or not media:
-            self._append(loggable.points(number, self.now(), found, texts))
+                found, texts, far = self._gathered
+                self._gathered = ({}, {}, {})
+        if found or texts or far or not media:
+            self._emit(number, found, texts, far)
         if not counted:
             self.steps = itertools.count(number + 1)
-        if not media:
+        if not far and not media:
             self._remember_shape(values, texts)
+
+    def _emit(self, step: int, found: dict[str, float], texts: dict[str, str], far: dict[str, Copy]) -> None:
+        """Record what is known now; what is on its way follows with the same step and time."""
+        when = self.now()
+        if far or self.late.keys:
+            empty = not (found or texts or far)
+            found, texts = self.late.follow(step, when, found, texts, far)
+            if not (found or texts or empty):
+                return
+        self._append(loggable.points(step, when, found, texts))
+
+    def _set_detour(self) -> None:
+        self.detour = self.gathering or bool(self.late.keys)
+
+    def inspect(self, values: Mapping[str, Any]) -> None:
+        """Take a key set off the fast path if a device holds any of its values: packing one waits for the device."""
+        if self.late.any_remote(values):
+            self._shapes.pop(tuple(values), None)
 
     def _count(self, commit: bool | None) -> int:
         """The next step, which stays the next one while values are gathered for it."""
@@ -200,7 +230,7 @@ def _fast_log(recorder: Recorder, journal: JournalWriter, shapes: dict[tuple[Any
         number = step
         try:
             pack, middle = shapes[tuple(values)]
-            if commit is not None or recorder.gathering:
+            if commit is not None or recorder.detour:
                 return recorder.log_anything(values, number, step is None, commit)
             if number is None:
                 number = next(recorder.steps)
@@ -236,9 +266,21 @@ def _fast_log(recorder: Recorder, journal: JournalWriter, shapes: dict[tuple[Any
             recorder.timed_nanoseconds += clock() - began
             recorder.timed_calls += 1
             recorder.timed_from = number + min(recorder.timed_calls, _SAMPLE_MASK) + 1
+            recorder.inspect(values)
         return None
 
     return log
+
+
+def _replace(gathered: Gathered, given: Gathered) -> None:
+    """Let the values given last for a key stand, whichever kind they and those before are of."""
+    for key in [*given[0], *given[1], *given[2]]:
+        gathered[0].pop(key, None)
+        gathered[1].pop(key, None)
+        gathered[2].pop(key, None)
+    gathered[0].update(given[0])
+    gathered[1].update(given[1])
+    gathered[2].update(given[2])
 
 
 def _shape(keys: tuple[str, ...]) -> tuple[Packer, bytes]:

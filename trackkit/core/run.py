@@ -158,7 +158,9 @@ class Run:
             Numbers, text or media by key: Python's and NumPy's numbers and bools, `Decimal`, `Fraction`, arrays of one
             element of any library; `trackkit.Image`, `Table` and the like, or lists of one kind of them; PIL images,
             matplotlib and Plotly figures and data frames as they are; larger arrays, which become histograms. Nested
-            dicts are flattened, their keys joined by ".". NaN and infinities are values like any other.
+            dicts are flattened, their keys joined by ".". NaN and infinities are values like any other. A tensor
+            of torch on a GPU is not waited for: it is copied as it is now, and recorded, with this step and time, once the
+            copy is here.
         step
             The step, any 64-bit integer, in any order, repeated or not. Without it the run counts.
         commit
@@ -402,6 +404,7 @@ class Run:
         self._capture.stop()
         patience = 0.0  # after an interrupt
         try:
+            self._await_device()
             if self._pump is not None:
                 self._pump.settle(_SETTLE_SECONDS)
             patience = self._encode_rest(self.settings.finish_timeout if timeout is None else timeout)
@@ -419,6 +422,15 @@ class Run:
         began = time.monotonic()
         self._media.drain(0.8 * patience)
         return max(0.0, patience - (time.monotonic() - began))
+
+    def _await_device(self) -> None:
+        """Wait for what is on its way from a device."""
+        arrivals = self._recorder.late.arrivals
+        if arrivals is None:
+            return
+        if left := arrivals.drain(self.settings.finish_timeout):
+            _warn(f"{left:,} readings of {self.path} never came from the device; they are lost")
+        arrivals.stop(1.0)
 
     def _deliver_rest(self, patience: float) -> None:
         drained = False
