@@ -19,7 +19,7 @@ PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
 SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/api", "--ignore=tests/frameworks", "--ignore=tests/browser"]
 
-FRAMEWORKS: dict[str, list[str]] = {"torch_media": ["media", "lightning"]}
+FRAMEWORKS: dict[str, list[str]] = {"torch": ["torch"], "torch_media": ["media", "lightning"]}
 """A session `frameworks(NAME)` each: the extras to install for the tests in tests/frameworks/test_NAME.py.
 
 Builds of large libraries are chosen by a constraints file named in TRACKKIT_CONSTRAINTS, which pip

@@ -29,7 +29,18 @@ if TYPE_CHECKING:
     from trackkit.core.media.overlays import Classes
     from trackkit.core.media.video import Video
     from trackkit.core.run import Run
-    from trackkit.core.session import alert, config, define_metric, finish, init, log, log_code, summary
+    from trackkit.core.session import (
+        alert,
+        config,
+        define_metric,
+        finish,
+        init,
+        log,
+        log_code,
+        summary,
+        unwatch,
+        watch,
+    )
     from trackkit.core.settings import Settings
     from trackkit.core.table import Table
     from trackkit.plot import plot_table
@@ -39,7 +50,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     **dict.fromkeys(
-        ("init", "log", "finish", "define_metric", "alert", "log_code", "config", "summary"), "trackkit.core.session"
+        ("init", "log", "finish", "define_metric", "alert", "log_code", "watch", "unwatch", "config", "summary"),
+        "trackkit.core.session",
     ),
     **{
         name: f"trackkit.core.media.{module}"
@@ -98,6 +110,8 @@ __all__ = [
     "plot_table",
     "run",
     "summary",
+    "unwatch",
+    "watch",
 ]
 
 

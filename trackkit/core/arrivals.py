@@ -82,7 +82,7 @@ class Arrivals:
 
     def _run(self) -> None:
         while not self._stop:
-            while self._waiting and not self._stop and self._take(self._waiting[0]):
+            while self._waiting and self._take(self._waiting[0]):
                 self._waiting.popleft()  # after the landing, for which who drains waits, too
                 self._landed.ring()
             if self._waiting:

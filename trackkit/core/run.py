@@ -26,6 +26,7 @@ from trackkit.core.values import check_key, check_step
 from trackkit.core.writer import MIB, JournalWriter, new_writer_id
 
 if TYPE_CHECKING:
+    from trackkit.core.gradients.watch import Outlet, Watch
     from trackkit.core.media.recorder import MediaRecorder
     from trackkit.core.media.snapshot import Snapshot
     from trackkit.core.pump import Lane, Pump
@@ -92,6 +93,7 @@ class Run:
         identity.time = self._recorder.now()
         self._record(identity)
         self._after: list[Callable[[Run], None]] = []
+        self._watches: list[Watch] = []
         self.config = Config(self._config_changed)
         self.summary = RunSummary(
             self._journal.read, lambda values, removed: self._say(records.Summary(self._now(), values, removed))
@@ -295,6 +297,80 @@ class Run:
         self._recorder.rewind(step)
         self._record(records.Rewind(self._now(), step))
 
+    def watch(
+        self,
+        models: Any,
+        criterion: Any = None,
+        log: Literal["gradients", "parameters", "all"] | None = "gradients",
+        every: int | None = None,
+        *,
+        histograms: bool = True,
+        graph: bool = False,
+        idx: int | None = None,
+        activations: bool = False,
+        on_nonfinite: Literal["alert", "stop", "ignore"] = "alert",
+        log_freq: int | None = None,
+        log_graph: bool | None = None,
+    ) -> None:
+        """Watch a torch model train: norms, distributions and the first NaN of its gradients and parameters.
+
+        Measured are the gradients an optimizer of torch is about to use: accumulated, reduced over processes, unscaled,
+        clipped. No module and no tensor gets a hook, nothing waits for a device, and no failure reaches the training.
+        `docs/gradients.md` tells what is measured, and what with FSDP, `torch.compile` and no optimizer.
+
+        Parameters
+        ----------
+        models
+            A `torch.nn.Module`, wrapped or compiled or not, or a list of them.
+        criterion
+            The loss; if it is a module, its parameters are watched, too.
+        log
+            `gradients`, `parameters` or `all`; None for neither.
+        every
+            Steps of the optimizer from one that is watched to the next; 100 by default. `log_freq` is W&B's name.
+        histograms
+            Whether to keep the distribution of each parameter.
+        graph
+            Whether to keep the tree of modules, as an object of kind `graph`. `log_graph` is W&B's name.
+        idx
+            The number in the names of several models, or of those watched by a further call: it is counted otherwise.
+        activations
+            Whether to measure what the modules put out, by a forward hook on each.
+        on_nonfinite
+            What to do at the first NaN or infinity in a gradient, of which a few are looked at in every step: give an
+            `alert` that names the module and the step, `stop` the training as well, by `trackkit.RunStopped` in the
+            main thread, or `ignore` it.
+
+        Raises
+        ------
+        TypeError
+            If something is no module.
+        ValueError
+            If an option is none of those above, or the model is watched already.
+        RuntimeError
+            If the run is finished.
+
+        Examples
+        --------
+        >>> run.watch(model, log="all", every=50)  # doctest: +SKIP
+        """
+        from trackkit.core.gradients.start import start
+
+        self._check_running()
+        start(
+            self, self._watches, models, criterion, log, every if log_freq is None or every is not None else log_freq,
+            histograms=histograms, graph=graph if log_graph is None else log_graph, idx=idx, activations=activations,
+            on_nonfinite=on_nonfinite,
+        )  # fmt: skip
+
+    def unwatch(self, models: Any = None) -> None:
+        """Watch a model, or any, no longer. What was measured until now is recorded."""
+        from trackkit.core.gradients.start import matches
+
+        for watch in [watch for watch in self._watches if models is None or matches(watch, models)]:
+            self._watches.remove(watch)
+            watch.close()
+
     @property
     def step(self) -> int:
         """The step the next `log` without one will have."""
@@ -404,10 +480,10 @@ class Run:
         self._capture.stop()
         patience = 0.0  # after an interrupt
         try:
-            self._await_device()
+            whole = self._await_device(self.settings.finish_timeout if timeout is None else timeout)
             if self._pump is not None:
                 self._pump.settle(_SETTLE_SECONDS)
-            patience = self._encode_rest(self.settings.finish_timeout if timeout is None else timeout)
+            patience = self._encode_rest(whole)
         finally:
             if self._media is not None:
                 self._media.close()
@@ -423,14 +499,19 @@ class Run:
         self._media.drain(0.8 * patience)
         return max(0.0, patience - (time.monotonic() - began))
 
-    def _await_device(self) -> None:
-        """Wait for what is on its way from a device."""
+    def _await_device(self, patience: float) -> float:
+        """Stop measuring, and wait for what is on its way from a device; the patience left, half of it at least."""
+        for watch in self._watches:
+            watch.close()
+        self._watches.clear()
         arrivals = self._recorder.late.arrivals
         if arrivals is None:
-            return
-        if left := arrivals.drain(self.settings.finish_timeout):
-            _warn(f"{left:,} readings of {self.path} never came from the device; they are lost")
+            return patience
+        began = time.monotonic()
+        if left := arrivals.drain(patience / 2):
+            _warn(f"{left:,} readings of {self.path} did not come from the device in time; they are lost")
         arrivals.stop(1.0)
+        return max(patience / 2, patience - (time.monotonic() - began))
 
     def _deliver_rest(self, patience: float) -> None:
         drained = False
@@ -543,6 +624,26 @@ class Run:
         clean = values if self._redactor is None else self._redactor.config(values)
         self._say(records.Config(self._now(), clean, removed))
 
+    def outlet(self) -> Outlet:
+        """What a watched model needs of the run."""
+        from trackkit.core.gradients.watch import Outlet
+
+        return Outlet(
+            record=self._record,
+            now=self._now,
+            step=lambda: self.step,
+            alert=self.alert,
+            hide=lambda key: self.define_metric(key, hidden=True),
+            stop=self._stop_for_nonfinite,
+            root=self.dir,
+            arrivals=self._recorder.late.get_arrivals(),
+            copier=self._recorder.late.copier,
+        )
+
+    def _stop_for_nonfinite(self) -> None:
+        _warn(f"{self.path} is stopped at the first NaN or infinity, as watch(on_nonfinite='stop') asks")
+        lifecycle.stop_main_thread()
+
     def _now(self) -> float:
         return self._recorder.now()
 
@@ -570,6 +671,9 @@ class Run:
     def after_fork_in_child(self) -> None:
         """In a forked child: the parent goes on with its journal; ours is made when something is first said."""
         journal = self._journal
+        for watch in self._watches:
+            watch.abandon()
+        self._watches.clear()
         self._in_child = True
         self._pump = None
         self._finish_lock = threading.RLock()
@@ -704,6 +808,12 @@ class DisabledRun(Run):
     def log_code(self, *arguments: Any, **named: Any) -> list[str]:
         """Do nothing."""
         return []
+
+    def watch(self, *arguments: Any, **named: Any) -> None:
+        """Do nothing."""
+
+    def unwatch(self, *arguments: Any, **named: Any) -> None:
+        """Do nothing."""
 
     @property
     def step(self) -> int:

@@ -393,6 +393,16 @@ def log_code(*arguments: Any, **named: Any) -> list[str]:
     return _required().log_code(*arguments, **named)
 
 
+def watch(*arguments: Any, **named: Any) -> None:
+    """`Run.watch` of the current run."""
+    _required().watch(*arguments, **named)
+
+
+def unwatch(models: Any = None) -> None:
+    """`Run.unwatch` of the current run."""
+    _required().unwatch(models)
+
+
 def finish(exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:
     """`Run.finish` of the current run, if there is one."""
     run = current()

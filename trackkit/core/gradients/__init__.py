@@ -1,0 +1,1 @@
+"""Watching a model: statistics of its gradients, parameters and activations, at almost no cost to the training."""
