@@ -18,6 +18,8 @@ import pytest
 import trackkit
 from tests.servers import free_port, serving
 from tests.store.conftest import EPOCH, Filler
+from tests.store.test_gradients import Watching
+from tests.store.test_gradients import frame as watched_frame
 from trackkit.backend.store import plugin
 from trackkit.backend.store.sqlite import SQLiteDatabase
 from trackkit.query import Api, FilterError, RunNotFound, SchemaTooNew
@@ -471,3 +473,27 @@ assert Api({str(folder)!r}).run("abc").series("loss").value.tolist() == [3.0, 2.
         return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     finally:
         folder.chmod(0o755)
+
+
+def test_what_a_run_watched_is_read_as_arrays(tmp_path: Path) -> None:
+    db = SQLiteDatabase(tmp_path / "trackkit.db")
+    db.migrate()
+    watching = Watching(Filler(db), tmp_path)
+    its = watching.layers("0.weight", "0.bias")
+    for step in (0, 100):
+        watching.step(step, its, watched_frame([3.0, 4.0], [2.0**-step, 0.0]))
+    db.close()
+    run = Api(tmp_path).run("p/a")
+    found = run.watched()
+    assert found.layers == ["0.weight", "0.bias"]
+    assert found.step.tolist() == [0, 100]
+    assert found["norm"].tolist() == [[5.0, 1.0], [5.0, 2.0**-100]]
+    histogram = found.histogram("0.weight")
+    assert len(histogram.edges) == histogram.shares.shape[1] + 1
+    assert histogram.shares[:, (histogram.edges[:-1] <= 3.0) & (histogram.edges[1:] > 3.0)].tolist() == [[0.5], [0.5]]
+    with pytest.raises(KeyError, match="no statistic 'median'"):
+        found["median"]
+    with pytest.raises(KeyError, match="no layer 'z'"):
+        found.histogram("z")
+    with pytest.raises(KeyError, match="has not watched 'parameters'; it has watched 'gradients'"):
+        run.watched("parameters")

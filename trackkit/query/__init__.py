@@ -13,12 +13,14 @@ from trackkit.query.series import Series, SystemMetrics
 from trackkit.query.source import RunNotFound
 from trackkit.query.summary import Summary
 from trackkit.query.tables import LoggedTable
+from trackkit.query.watched import Histogram, Watched
 
 __all__ = [
     "Alert",
     "Api",
     "File",
     "FilterError",
+    "Histogram",
     "LoggedTable",
     "MediaItem",
     "Project",
@@ -29,4 +31,5 @@ __all__ = [
     "Series",
     "Summary",
     "SystemMetrics",
+    "Watched",
 ]

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, cast
 
-from trackkit.backend.store import history, lines, media, objects, runs, series
+from trackkit.backend.store import gradients, history, lines, media, objects, runs, series
 from trackkit.backend.store.filters import Node
 from trackkit.backend.store.history import History
 from trackkit.backend.store.media import MediaKey
@@ -79,6 +79,12 @@ class LocalSource:
 
     def media(self, run: RunRow, key: str) -> list[ObjectRow]:
         return media.items(self._store.db, run.run, key)
+
+    def watched_keys(self, run: RunRow) -> list[str]:
+        return [one.key for one in gradients.keys(self._store.db, run.run)]
+
+    def watched(self, run: RunRow, key: str) -> gradients.Watched:
+        return gradients.read(self._store.db, self._store.blobs, run.run, key, histograms=True)
 
     def open(self, run: RunRow, file: ObjectRow) -> BinaryIO:
         if file.digest:

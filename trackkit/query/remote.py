@@ -13,7 +13,7 @@ import requests
 import urllib3
 import zstandard
 
-from trackkit.backend.store import history, lines, transfer
+from trackkit.backend.store import gradients, history, lines, transfer
 from trackkit.backend.store.filters import FilterError, Node
 from trackkit.backend.store.history import History
 from trackkit.backend.store.lines import LineRow
@@ -35,6 +35,14 @@ IN_MEMORY: Final = 16 << 20
 PATIENCE: Final = 60.0
 
 Answer = TypeVar("Answer")
+
+
+class _WatchedKey(msgspec.Struct):
+    key: str
+
+
+class _WatchedKeys(msgspec.Struct):
+    watched: list[_WatchedKey]
 
 
 class _Ids(msgspec.Struct):
@@ -243,6 +251,16 @@ class RemoteSource:
             found += [item.row() for item in page.items]
             if not page.items or len(found) >= page.total:
                 return found
+
+    def watched_keys(self, run: RunRow) -> list[str]:
+        found = self._get(path_of("runs", run.id, "watched"), _WatchedKeys)
+        return [one.key for one in found.watched]
+
+    def watched(self, run: RunRow, key: str) -> gradients.Watched:
+        raise RuntimeError(
+            f"what run {run.id} watched can't be read whole from a server yet: open its store's folder, "
+            f"or ask the server for /api/v1/runs/{run.id}/watched/{key}/heatmap"
+        )
 
     def open(self, run: RunRow, file: ObjectRow) -> BinaryIO:
         if file.writer:

@@ -24,6 +24,7 @@ from trackkit.query.series import Series, SystemMetrics, of
 from trackkit.query.source import RunNotFound, Source
 from trackkit.query.summary import Summary
 from trackkit.query.tables import LoggedTable
+from trackkit.query.watched import Watched
 
 AXES = {"step": "_step", "time": "_timestamp", "timestamp": "_timestamp", "relative": "_runtime"}
 RESERVED = ("_step", "_timestamp", "_runtime")
@@ -239,6 +240,31 @@ class Run:
         last = HIGHEST if max_step is None else max_step
         for piece in self._source.scan(self._row, _logged(keys), first, last, max(1, page_size)):
             yield from self._rows(piece)
+
+    def watched(self, key: str = "gradients") -> Watched:
+        """Statistics of the gradients, parameters or activations of the model the run watched; from a folder alone.
+
+        Parameters
+        ----------
+        key
+            `gradients`, `parameters`, `activations`, or one of these of a further model, such as `gradients.1`.
+
+        Raises
+        ------
+        KeyError
+            If the run watched none.
+
+        Examples
+        --------
+        >>> gradients = run.watched("gradients")
+        >>> gradients["norm"].shape  # steps × layers
+        (120, 14)
+        """
+        there = self._source.watched_keys(self._row)
+        if key not in there:
+            named = ", ".join(map(repr, there)) if there else "nothing"
+            raise KeyError(f"run {self.project}/{self.id} has not watched {key!r}; it has watched {named}")
+        return Watched(self._source.watched(self._row, key))
 
     def console(self, raw: bool = False, stream: Literal["stdout", "stderr"] | None = None) -> str:
         """What the run wrote to stdout and stderr, or to one of them.

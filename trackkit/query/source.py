@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Protocol, TypeAlias
 
+from trackkit.backend.store import gradients
 from trackkit.backend.store.filters import Node
 from trackkit.backend.store.history import History
 from trackkit.backend.store.media import MediaKey
@@ -89,6 +90,14 @@ class Source(Protocol):
 
     def media(self, run: RunRow, key: str) -> list[ObjectRow]:
         """The media under a key, by step."""
+        ...
+
+    def watched_keys(self, run: RunRow) -> list[str]:
+        """What the run watched of its models."""
+        ...
+
+    def watched(self, run: RunRow, key: str) -> gradients.Watched:
+        """What was watched under a key, in every step."""
         ...
 
     def open(self, run: RunRow, file: ObjectRow) -> BinaryIO:

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from trackkit.backend.store import plugin
 from trackkit.backend.store.database import Busy, Database
 from trackkit.backend.store.sqlite import SQLiteDatabase
+from trackkit.core.blobs import Blobs
 
 DATABASE: Final = "trackkit.db"
 RECOVERY_PAUSE: Final = 2.0
@@ -48,6 +49,7 @@ class Store:
     ) -> None:
         self.path = _database_path(uri)
         self.root = self.path.parent
+        self.blobs = Blobs(self.root)
         self._local = threading.local()
         _recover(self.root, progress)
         if not self.path.is_file():

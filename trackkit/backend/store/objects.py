@@ -29,9 +29,13 @@ COLUMNS = "writer, seq, key, kind, path, size, digest, step, time, metadata"
 
 
 def files(db: Database, run: int, *, media: bool = True) -> list[ObjectRow]:
-    """The newest file of each path, by path; without media, if these are not wanted."""
+    """The newest file of each path, by path; without media, if these are not wanted.
+
+    What is read as a whole, such as a watched model's statistics, is not among them.
+    """
     only = "" if media else " and path not like 'media/%'"
-    sql = f"select {COLUMNS} from objects where run = ?{only} order by path, time, writer, seq"
+    sql = f"""select {COLUMNS} from objects where run = ? and kind not in ('watch', 'layers'){only}
+              order by path, time, writer, seq"""
     newest = {row[4]: row for row in db.query(sql, [run])}
     return [ObjectRow(*row) for row in newest.values()]
 

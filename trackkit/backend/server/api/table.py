@@ -16,6 +16,7 @@ from trackkit.backend.server.api import (
     sessions,
     tables,
     views,
+    watched,
 )
 from trackkit.backend.server.routing import Endpoint
 
@@ -31,6 +32,7 @@ ENDPOINTS: list[Endpoint] = [
     *charts.ENDPOINTS,
     *media.ENDPOINTS,
     *tables.ENDPOINTS,
+    *watched.ENDPOINTS,
     *events.ENDPOINTS,
     *views.ENDPOINTS,
     *ingest.ENDPOINTS,
