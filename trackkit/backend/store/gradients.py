@@ -18,6 +18,8 @@ from trackkit.core.gradients.frames import BINS, Frame, Layers
 
 MOST_OCTAVES: Final = 64
 """Powers of two that a histogram over steps spans on each side of zero; smaller numbers share a row."""
+SMALLEST_SHARE: Final = 0.0005
+"""The part of all elements other than zeros that a distribution may put into the row of the smallest."""
 
 Statistic = Literal["norm", "mean", "std", "min", "max", "zeros", "nan", "inf", "update_ratio"]
 How = Literal["mean", "max", "min", "last"]
@@ -313,7 +315,22 @@ def distribution(watched: Watched, name: str, buckets: int) -> Distribution:
         np.add.at(shares[:, owner[place]], octaves - away, counts[side - 1 :: -1])
     with np.errstate(all="ignore"):
         shares /= shares.sum(0)
-    return Distribution(edges, width, low, high, shares)
+    trimmed = _sparse(shares)
+    middle = slice(octaves - trimmed, octaves + trimmed + 1)
+    inner = shares[middle].sum(0, keepdims=True)
+    shares = np.vstack([shares[: middle.start], inner, shares[middle.stop :]])
+    return Distribution(edges, width, low + trimmed, high, shares)
+
+
+def _sparse(shares: Matrix) -> int:
+    """How many powers of two next to zero hold next to nothing in all steps together."""
+    octaves = len(shares) // 2
+    sums = np.nansum(shares, axis=1)
+    outwards = sums[octaves + 1 :] + sums[octaves - 1 :: -1] if octaves else np.zeros(0)
+    total = outwards.sum()
+    if not total:
+        return max(0, octaves - 1)
+    return int(np.argmax(np.cumsum(outwards) > SMALLEST_SHARE * total))
 
 
 def _buckets(steps: NDArray[np.int64], most: int) -> tuple[Matrix, float, NDArray[np.int64]]:
