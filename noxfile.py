@@ -19,12 +19,19 @@ PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
 SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/api", "--ignore=tests/frameworks", "--ignore=tests/browser"]
 
-FRAMEWORKS: dict[str, list[str]] = {"torch": ["torch"], "torch_media": ["media", "lightning"]}
+FRAMEWORKS: dict[str, list[str]] = {
+    "xgboost": ["demo"],  # XGBoost without CUDA libraries
+}
 """A session `frameworks(NAME)` each: the extras to install for the tests in tests/frameworks/test_NAME.py.
 
 Builds of large libraries are chosen by a constraints file named in TRACKKIT_CONSTRAINTS, which pip
 is given as PIP_CONSTRAINT: a line such as `torch==2.9.1+cpu` keeps CUDA out of a machine without a GPU.
 """
+
+OLDEST: dict[str, list[str]] = {
+    "xgboost": ["xgboost-cpu==2.1.1", "scikit-learn==1.4.2", "numpy==1.26.4"],
+}
+"""A session `oldest_frameworks(NAME)` each: the oldest versions that pyproject.toml allows."""
 
 
 def install(session: nox.Session, *groups: str, extras: str = "") -> None:
@@ -111,6 +118,15 @@ def api(session: nox.Session) -> None:
 def frameworks(session: nox.Session, framework: str) -> None:
     """One framework's integration, training a real model."""
     install(session, "test", extras=",".join(FRAMEWORKS[framework]))
+    session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+@nox.parametrize("framework", list(OLDEST))
+def oldest_frameworks(session: nox.Session, framework: str) -> None:
+    """One framework's integration with the oldest version of the framework."""
+    install(session, "test", extras=",".join(FRAMEWORKS[framework]))
+    session.install(*OLDEST[framework])
     session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
 
 

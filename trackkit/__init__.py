@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from trackkit.core.settings import Settings
     from trackkit.core.table import Table
     from trackkit.plot import plot_table
+    from trackkit.integrations import xgboost as xgboost
     from trackkit.query import Api
 
     run: Run | None
@@ -77,6 +78,7 @@ _HOMES = {
     "Settings": "trackkit.core.settings",
     "Api": "trackkit.query",
 }
+_INTEGRATIONS = ("xgboost",)
 
 __all__ = [
     "Api",
@@ -125,6 +127,8 @@ def __getattr__(name: str) -> Any:
 
     if name == "plot":
         return importlib.import_module("trackkit.plot")
+    if name in _INTEGRATIONS:
+        return importlib.import_module(f"trackkit.integrations.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'trackkit' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

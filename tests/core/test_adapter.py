@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import trackkit
 from tests.conftest import RunScript
+from trackkit.core import session
 from trackkit.core.adapter import Attachment, guarded, rank
 from trackkit.core.run import DisabledRun
 
@@ -168,3 +170,55 @@ def test_a_fault_stays_away_from_training_where_warnings_are_errors(
 def test_a_request_to_stop_passes() -> None:
     with pytest.raises(trackkit.RunStopped):
         Callback().on_stop()
+
+
+def test_an_option_that_init_does_not_have_is_told_at_once() -> None:
+    with pytest.raises(TypeError, match="'projekt' is neither an option here"):
+        Attachment(projekt="digits")
+
+
+def test_an_exception_fails_the_run_that_was_started(folder: Path) -> None:
+    attachment = attach()
+    path = attachment.run.path
+    try:
+        raise ZeroDivisionError("in training")
+    except ZeroDivisionError as error:
+        attachment.fail(error)
+    run = trackkit.Api().run(path)
+    assert run.state == "failed"
+    assert "in training" in run.error
+
+
+def test_an_exception_leaves_a_borrowed_run_alone(folder: Path) -> None:
+    with trackkit.init(settings=QUIET) as run:
+        attachment = attach()
+        assert attachment.run is run
+        attachment.fail(ZeroDivisionError())
+        assert run.state == "running"
+
+
+def test_a_copy_made_within_the_process_has_the_same_run(folder: Path) -> None:
+    attachment = attach()
+    assert copy.deepcopy([attachment])[0].run is attachment.run
+    attachment.finish()
+
+
+def test_a_framework_can_tell_the_rank_its_own_way(folder: Path) -> None:
+    assert not attach(rank=lambda: 1).writes
+
+
+def test_a_run_beside_another_leaves_it_the_current_one(folder: Path) -> None:
+    with trackkit.init(project="digits", settings=QUIET) as parent:
+        child = session.beside(parent, name="candidate", config={"depth": 3}, job_type="trial")
+        child.log({"score": 0.9})
+        child.finish()
+        assert trackkit.run is parent
+    run = trackkit.Api().run(child.path)
+    assert (run.project, run.group, run.name, run.job_type) == ("digits", parent.id, "candidate", "trial")
+    assert run.config == {"depth": 3}
+
+
+def test_a_run_beside_one_that_records_nothing_records_nothing(folder: Path) -> None:
+    with trackkit.init(mode="disabled") as parent:
+        assert isinstance(session.beside(parent, config={"depth": 3}), DisabledRun)
+    assert not (folder / ".trackkit").exists()

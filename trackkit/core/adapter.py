@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from trackkit.core import session
+from trackkit.core import lifecycle, session
 from trackkit.core.run import DisabledRun, Run
 from trackkit.core.session import RANK_VARIABLES
 
@@ -52,8 +52,15 @@ class Attachment:
     all_ranks
         Whether every process of a distributed job writes, each as a writer of its own, or the first one alone.
         The others then get a run that records nothing.
+    rank
+        Tells which of the processes this is; of a framework that has its own way to tell.
     **init
         What `trackkit.init` is called with, if a run has to be started.
+
+    Raises
+    ------
+    TypeError
+        If `trackkit.init` has no such parameter.
 
     Examples
     --------
@@ -62,9 +69,15 @@ class Attachment:
     >>> attachment.finish()
     """
 
-    def __init__(self, run: Run | None = None, *, all_ranks: bool = False, **init: Any) -> None:
+    def __init__(
+        self, run: Run | None = None, *, all_ranks: bool = False, rank: Callable[[], int] = rank, **init: Any
+    ) -> None:
+        for name in init:
+            if name not in session.PARAMETERS:
+                raise TypeError(f"{name!r} is neither an option here nor a parameter of trackkit.init")
         self._run = run
         self._all_ranks = all_ranks
+        self._rank = rank
         self._init = init
         self._owned = False
         self._silent: DisabledRun | None = None
@@ -72,7 +85,7 @@ class Attachment:
     @property
     def writes(self) -> bool:
         """Whether this process is one that writes."""
-        return self._all_ranks or rank() == 0
+        return self._all_ranks or self._rank() == 0
 
     @property
     def owned(self) -> bool:
@@ -133,13 +146,24 @@ class Attachment:
         if self._owned and self._run is not None:
             self._run.finish(exit_code)
 
+    def fail(self, error: BaseException | None) -> None:
+        """Finish the run as failed, or killed, by an exception; if it was started here."""
+        if self._owned and self.started and self._run is not None:
+            if error is not None:
+                self._run.end(*lifecycle.describe_exception(type(error), error, error.__traceback__))
+            self.finish(None if error is not None else 1)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Attachment:
+        """The same one: a copy made within the process, as scikit-learn's `clone` makes them, has the same run."""
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
         init = dict(self._init)
         if self._run is not None:
             settings = self._run.settings
             init |= {name: getattr(settings, name) for name in _RESTORED if getattr(settings, name)}
             init |= {"dir": str(self._run.dir), "project": self._run.project, "id": self._run.id, "resume": "allow"}
-        return {"_run": None, "_all_ranks": self._all_ranks, "_init": init, "_owned": False, "_silent": None}
+        return {**self.__dict__, "_run": None, "_init": init, "_owned": False, "_silent": None}
 
 
 def guarded(

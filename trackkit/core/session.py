@@ -150,6 +150,10 @@ def init(
     return run
 
 
+PARAMETERS = frozenset({*init.__code__.co_varnames[: init.__code__.co_argcount], *_IGNORED})
+"""The names of what `init` takes."""
+
+
 def _resume_point(given: str, id: str | None, resume: Resume | bool | None) -> tuple[str, Resume, int]:
     """The run and the step that `resume_from` names."""
     if id is not None or resume not in (None, "must"):
@@ -341,6 +345,31 @@ def _linked(url: str) -> str:
     if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return url
     return f"\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\"
+
+
+def beside(parent: Run, **init: Any) -> Run:
+    """Start a run for a part of another's work, such as one candidate of a search; the current run stays what it is.
+
+    It goes where the other goes, in a group named after the other's id, and captures neither machine nor console.
+
+    Parameters
+    ----------
+    parent
+        The other run.
+    **init
+        As of `trackkit.init`: name, config, tags, notes, job_type, group, id.
+    """
+    if isinstance(parent, DisabledRun):
+        return silent_run(project=parent.project, **init)
+    config = as_mapping(init.pop("config", None))
+    given = {
+        "project": parent.project, "dir": str(parent.dir), "sink": parent.settings.sink, "mode": parent.settings.mode,
+        "group": parent.id, "run_id": init.pop("id", None) or new_run_id(), "system": False, "git": False,
+        "code": False, "packages": False, "console": "off", "quiet": True,
+    }  # fmt: skip
+    run = _start(load({**given, **init}), id_given=True)
+    run.config.update(config)
+    return run
 
 
 def silent_run(**init: Any) -> DisabledRun:
