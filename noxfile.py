@@ -20,6 +20,7 @@ GROUPS = PROJECT["dependency-groups"]
 SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/api", "--ignore=tests/frameworks", "--ignore=tests/browser"]
 
 FRAMEWORKS: dict[str, list[str]] = {
+    "sklearn": ["sklearn"],
     "xgboost": ["demo"],  # XGBoost without CUDA libraries
 }
 """A session `frameworks(NAME)` each: the extras to install for the tests in tests/frameworks/test_NAME.py.
@@ -29,6 +30,7 @@ is given as PIP_CONSTRAINT: a line such as `torch==2.9.1+cpu` keeps CUDA out of 
 """
 
 OLDEST: dict[str, list[str]] = {
+    "sklearn": ["scikit-learn==1.4.2", "numpy==1.26.4"],
     "xgboost": ["xgboost-cpu==2.1.1", "scikit-learn==1.4.2", "numpy==1.26.4"],
 }
 """A session `oldest_frameworks(NAME)` each: the oldest versions that pyproject.toml allows."""

@@ -189,6 +189,29 @@ def test_an_exception_fails_the_run_that_was_started(folder: Path) -> None:
     assert "in training" in run.error
 
 
+class Witness:
+    """What a framework makes for a training."""
+
+
+def test_a_training_whose_witness_is_gone_has_failed(folder: Path) -> None:
+    attachment, witness = attach(), Witness()
+    path = attachment.run.path
+    attachment.expect(witness, "Keras' training")
+    del witness
+    run = trackkit.Api().run(path)
+    assert run.state == "failed"
+    assert "Keras' training was ended by an exception" in run.error
+
+
+def test_a_training_that_ended_as_it_should_has_not_failed(folder: Path) -> None:
+    attachment, witness = attach(), Witness()
+    path = attachment.run.path
+    attachment.expect(witness, "Keras' training").detach()
+    attachment.finish()
+    del witness
+    assert trackkit.Api().run(path).state == "finished"
+
+
 def test_an_exception_leaves_a_borrowed_run_alone(folder: Path) -> None:
     with trackkit.init(settings=QUIET) as run:
         attachment = attach()
@@ -201,6 +224,21 @@ def test_a_copy_made_within_the_process_has_the_same_run(folder: Path) -> None:
     attachment = attach()
     assert copy.deepcopy([attachment])[0].run is attachment.run
     attachment.finish()
+
+
+def test_another_training_has_a_run_of_its_own(folder: Path) -> None:
+    first = attach(project="digits")
+    first.run.log({"loss": 1.0})
+    first.finish()
+    second = first.another()
+    assert (second.run.project, second.owned) == ("digits", True)
+    assert second.run.id != first.run.id
+    second.finish()
+
+
+def test_another_training_borrows_the_same_run(folder: Path) -> None:
+    with trackkit.init(settings=QUIET) as run:
+        assert Attachment(run).another().run is run
 
 
 def test_a_framework_can_tell_the_rank_its_own_way(folder: Path) -> None:

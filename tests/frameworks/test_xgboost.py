@@ -97,6 +97,14 @@ def test_a_search_over_parameters_clones_the_callback(folder: Path) -> None:
     assert only().state == "finished"
 
 
+def test_every_training_of_one_callback_has_a_run_of_its_own(folder: Path) -> None:
+    model = xgboost.XGBClassifier(n_estimators=3, n_jobs=1, callbacks=[TrackkitCallback(**INIT)])
+    GridSearchCV(model, {"max_depth": [1, 2]}, cv=2, refit=False).fit(X, Y)
+    runs = recorded()
+    assert sorted(run.config["params"]["max_depth"] for run in runs) == [1, 1, 2, 2]
+    assert {run.state for run in runs} == {"finished"}
+
+
 def test_cross_validation_logs_mean_and_deviation(folder: Path, data: Any) -> None:
     told = xgboost.cv(PARAMS, data[0], 6, nfold=3, callbacks=[TrackkitCallback(**INIT)])
     run = only()

@@ -11,6 +11,7 @@ import functools
 import os
 import sys
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -153,6 +154,29 @@ class Attachment:
                 self._run.end(*lifecycle.describe_exception(type(error), error, error.__traceback__))
             self.finish(None if error is not None else 1)
 
+    def expect(self, witness: Any, training: str) -> weakref.finalize[Any, Any]:
+        """Take the training for failed once an object of it is gone; for frameworks that tell nobody of an exception.
+
+        Parameters
+        ----------
+        witness
+            What the framework makes for a training and drops with it. An exception on its way up keeps it alive.
+        training
+            What is said to have ended: `XGBoost's training`.
+
+        Returns
+        -------
+        weakref.finalize
+            To be detached when the training ends as it should. What ends the process is known anyway.
+        """
+        ending = weakref.finalize(witness, _abandon, self, training)
+        ending.atexit = False
+        return ending
+
+    def another(self) -> Attachment:
+        """One like it for a training of its own: what was started here is not gone on with."""
+        return Attachment(None if self._owned else self._run, all_ranks=self._all_ranks, rank=self._rank, **self._init)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Attachment:
         """The same one: a copy made within the process, as scikit-learn's `clone` makes them, has the same run."""
         return self
@@ -164,6 +188,13 @@ class Attachment:
             init |= {name: getattr(settings, name) for name in _RESTORED if getattr(settings, name)}
             init |= {"dir": str(self._run.dir), "project": self._run.project, "id": self._run.id, "resume": "allow"}
         return {**self.__dict__, "_run": None, "_init": init, "_owned": False, "_silent": None}
+
+
+def _abandon(attachment: Attachment, training: str) -> None:
+    try:
+        attachment.fail(RuntimeError(f"{training} was ended by an exception before it was over"))
+    except Exception as error:
+        report("Attachment.expect", error)
 
 
 def guarded(

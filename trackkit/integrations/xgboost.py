@@ -83,7 +83,7 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         self._resume = resume
         self._first_step = 0
         self._keys: dict[tuple[str, str], str] = {}
-        self._abandoned: weakref.finalize[Any, Any] | None = None
+        self._ending: weakref.finalize[Any, Any] | None = None
 
     @property
     def run(self) -> Run:
@@ -93,6 +93,8 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     @guarded(returns=lambda self, model: model)
     def before_training(self, model: Any) -> Any:
         """Find the run, and note how the booster is set up."""
+        if self.attachment.owned:
+            self.attachment = self.attachment.another()
         self._keys = {}
         self._first_step = model.num_boosted_rounds()
         booster = _booster(model)
@@ -102,9 +104,7 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         run = self.run
         self._log_config(run, booster)
         model.set_attr(**{RUN_ATTRIBUTE: run.id})
-        # XGBoost tells nobody of an exception, but then the booster goes.
-        self._abandoned = weakref.finalize(model, _abandon, self.attachment)
-        self._abandoned.atexit = False  # the run knows by itself what ended the process
+        self._ending = self.attachment.expect(model, "XGBoost's training")
         return model
 
     @guarded(returns=lambda self, *arguments: False)
@@ -126,8 +126,8 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     @guarded(returns=lambda self, model: model)
     def after_training(self, model: Any) -> Any:
         """Note the best round, and finish the run if it was started here."""
-        if self._abandoned is not None:
-            self._abandoned.detach()
+        if self._ending is not None:
+            self._ending.detach()
         self._log_outcome(self.run, model)
         self.attachment.finish()
         return model
@@ -135,8 +135,8 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     @guarded()
     def fail(self, error: BaseException) -> None:
         """The training ended by an exception."""
-        if self._abandoned is not None:
-            self._abandoned.detach()
+        if self._ending is not None:
+            self._ending.detach()
         self.attachment.fail(error)
 
     def _log_config(self, run: Run, booster: Any) -> None:
@@ -170,14 +170,6 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
 def _booster(model: Any) -> Any:
     """The booster, or that of the first fold of `xgb.cv`."""
     return model.cvfolds[0].bst if hasattr(model, "cvfolds") else model
-
-
-def _abandon(attachment: Attachment) -> None:
-    """The booster is gone before its training was over."""
-    try:
-        attachment.fail(RuntimeError("XGBoost's training was ended by an exception before its last round"))
-    except Exception as error:
-        adapter.report("TrackkitCallback", error)
 
 
 def _settings(whole: Mapping[str, Any]) -> dict[str, Any]:
