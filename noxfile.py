@@ -20,6 +20,7 @@ GROUPS = PROJECT["dependency-groups"]
 SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/api", "--ignore=tests/frameworks", "--ignore=tests/browser"]
 
 FRAMEWORKS: dict[str, list[str]] = {
+    "keras": ["keras", "sklearn"],
     "sklearn": ["sklearn"],
     "xgboost": ["demo"],  # XGBoost without CUDA libraries
 }
@@ -30,10 +31,13 @@ is given as PIP_CONSTRAINT: a line such as `torch==2.9.1+cpu` keeps CUDA out of 
 """
 
 OLDEST: dict[str, list[str]] = {
+    "keras": ["keras==3.3.3", "numpy==1.26.4"],
     "sklearn": ["scikit-learn==1.4.2", "numpy==1.26.4"],
     "xgboost": ["xgboost-cpu==2.1.1", "scikit-learn==1.4.2", "numpy==1.26.4"],
 }
 """A session `oldest_frameworks(NAME)` each: the oldest versions that pyproject.toml allows."""
+BESIDE: dict[str, list[str]] = {"keras": ["torch"]}
+"""What a framework needs to do its work, and no extra brings: Keras takes any of several backends."""
 
 
 def install(session: nox.Session, *groups: str, extras: str = "") -> None:
@@ -42,6 +46,15 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
     env = {"PIP_CONSTRAINT": str(Path(constraints).resolve())} if constraints else {}
     target = f".[{extras}]" if extras else "."
     session.install("--editable", target, *nox.project.dependency_groups(PROJECT, *groups), env=env)
+
+
+def install_framework(session: nox.Session, framework: str) -> None:
+    """Install what one framework's tests need."""
+    install(session, "test", extras=",".join(FRAMEWORKS[framework]))
+    if framework in BESIDE:
+        constraints = os.environ.get("TRACKKIT_CONSTRAINTS")
+        env = {"PIP_CONSTRAINT": str(Path(constraints).resolve())} if constraints else {}
+        session.install(*BESIDE[framework], env=env)
 
 
 @nox.session(python=PYTHONS)
@@ -119,7 +132,7 @@ def api(session: nox.Session) -> None:
 @nox.parametrize("framework", list(FRAMEWORKS))
 def frameworks(session: nox.Session, framework: str) -> None:
     """One framework's integration, training a real model."""
-    install(session, "test", extras=",".join(FRAMEWORKS[framework]))
+    install_framework(session, framework)
     session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
 
 
@@ -127,7 +140,7 @@ def frameworks(session: nox.Session, framework: str) -> None:
 @nox.parametrize("framework", list(OLDEST))
 def oldest_frameworks(session: nox.Session, framework: str) -> None:
     """One framework's integration with the oldest version of the framework."""
-    install(session, "test", extras=",".join(FRAMEWORKS[framework]))
+    install_framework(session, framework)
     session.install(*OLDEST[framework])
     session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
 

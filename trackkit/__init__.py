@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from trackkit.core.settings import Settings
     from trackkit.core.table import Table
     from trackkit.plot import plot_table
+    from trackkit.integrations import keras as keras
     from trackkit.integrations import sklearn as sklearn
     from trackkit.integrations import xgboost as xgboost
     from trackkit.query import Api
@@ -79,7 +80,7 @@ _HOMES = {
     "Settings": "trackkit.core.settings",
     "Api": "trackkit.query",
 }
-_INTEGRATIONS = ("sklearn", "xgboost")
+_INTEGRATIONS = ("keras", "sklearn", "xgboost")
 
 __all__ = [
     "Api",

@@ -260,3 +260,17 @@ def test_a_run_beside_one_that_records_nothing_records_nothing(folder: Path) -> 
     with trackkit.init(mode="disabled") as parent:
         assert isinstance(session.beside(parent, config={"depth": 3}), DisabledRun)
     assert not (folder / ".trackkit").exists()
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, "finished"), (1, "failed")])
+def test_a_run_that_has_ended_goes_on_for_what_is_found_out_later(folder: Path, code: int, state: str) -> None:
+    run = trackkit.init(project="digits", group="trees", settings=QUIET)
+    run.log({"loss": 1.0})
+    with session.reopened(run) as same:
+        assert same is run
+    run.finish(code)
+    with session.reopened(run) as again:
+        again.log({"accuracy": 0.9})
+    found = trackkit.Api().run(run.path)
+    assert (found.state, found.group) == (state, "trees")
+    assert set(found.keys()) == {"loss", "accuracy"}

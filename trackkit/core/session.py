@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -370,6 +371,27 @@ def beside(parent: Run, **init: Any) -> Run:
     run = _start(load({**given, **init}), id_given=True)
     run.config.update(config)
     return run
+
+
+@contextlib.contextmanager
+def reopened(run: Run) -> Iterator[Run]:
+    """A run to log into: the run itself, or if it has ended, its continuation, which ends again afterwards.
+
+    For what is found out about a training after it is over. The current run stays what it is.
+
+    Parameters
+    ----------
+    run
+        The run, going on or not.
+    """
+    if run.state == "running":
+        yield run
+        return
+    again = beside(run, id=run.id, resume="must", group=run.group)
+    try:
+        yield again
+    finally:
+        again.finish(0 if run.state == "finished" else 1)
 
 
 def silent_run(**init: Any) -> DisabledRun:

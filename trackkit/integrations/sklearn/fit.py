@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from trackkit.core import dataset, session
 from trackkit.core.adapter import Attachment, guarded
-from trackkit.core.run import Run
 from trackkit.integrations.sklearn import learning, metrics, search
 from trackkit.integrations.sklearn.options import Options
 from trackkit.integrations.sklearn.params import class_of, params_of
@@ -155,22 +153,8 @@ class FitLog:
         """Log something after the fit, when the run may be over; it goes on for that."""
         run = self.attachment.run
         named = {f"{self.options.prefix}{key}": value for key, value in values.items()}
-        with _going_on(run) as open_run:
+        with session.reopened(run) as open_run:
             open_run.log(named, max(0, open_run.step - 1))
             for path, entry in (entries or {}).items():
                 group, _, key = path.partition(".")
                 open_run.config[group] = {**open_run.config.get(group, {}), key: entry}
-
-
-@contextlib.contextmanager
-def _going_on(run: Run) -> Iterator[Run]:
-    if run.state == "running":
-        yield run
-        return
-    again = session.beside(run, id=run.id, resume="must", group=run.group)
-    try:
-        yield again
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            again.finish()
