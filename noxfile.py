@@ -20,7 +20,9 @@ GROUPS = PROJECT["dependency-groups"]
 SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/api", "--ignore=tests/frameworks", "--ignore=tests/browser"]
 
 FRAMEWORKS: dict[str, list[str]] = {
+    "catboost": ["catboost", "sklearn"],
     "keras": ["keras", "sklearn"],
+    "lightgbm": ["lightgbm", "sklearn"],
     "sklearn": ["sklearn"],
     "xgboost": ["demo"],  # XGBoost without CUDA libraries
 }
@@ -31,7 +33,9 @@ is given as PIP_CONSTRAINT: a line such as `torch==2.9.1+cpu` keeps CUDA out of 
 """
 
 OLDEST: dict[str, list[str]] = {
+    "catboost": ["catboost==1.2.3", "numpy==1.26.4"],
     "keras": ["keras==3.3.3", "numpy==1.26.4"],
+    "lightgbm": ["lightgbm==4.0.0", "scikit-learn==1.4.2", "numpy==1.26.4"],
     "sklearn": ["scikit-learn==1.4.2", "numpy==1.26.4"],
     "xgboost": ["xgboost-cpu==2.1.1", "scikit-learn==1.4.2", "numpy==1.26.4"],
 }

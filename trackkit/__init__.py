@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     )
     from trackkit.core.settings import Settings
     from trackkit.core.table import Table
-    from trackkit.plot import plot_table
+    from trackkit.integrations import catboost as catboost
     from trackkit.integrations import keras as keras
+    from trackkit.integrations import lightgbm as lightgbm
     from trackkit.integrations import sklearn as sklearn
     from trackkit.integrations import xgboost as xgboost
+    from trackkit.plot import plot_table
     from trackkit.query import Api
 
     run: Run | None
@@ -80,7 +82,7 @@ _HOMES = {
     "Settings": "trackkit.core.settings",
     "Api": "trackkit.query",
 }
-_INTEGRATIONS = ("keras", "sklearn", "xgboost")
+_INTEGRATIONS = ("catboost", "keras", "lightgbm", "sklearn", "xgboost")
 
 __all__ = [
     "Api",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -189,26 +190,28 @@ def test_an_exception_fails_the_run_that_was_started(folder: Path) -> None:
     assert "in training" in run.error
 
 
-class Witness:
-    """What a framework makes for a training."""
-
-
-def test_a_training_whose_witness_is_gone_has_failed(folder: Path) -> None:
-    attachment, witness = attach(), Witness()
+def test_a_training_that_is_over_too_early_has_failed(folder: Path) -> None:
+    attachment = attach()
     path = attachment.run.path
-    attachment.expect(witness, "Keras' training")
-    del witness
+
+    def train() -> None:
+        attachment.expect(sys._getframe(), "Keras' training")
+
+    train()
     run = trackkit.Api().run(path)
     assert run.state == "failed"
     assert "Keras' training was ended by an exception" in run.error
 
 
 def test_a_training_that_ended_as_it_should_has_not_failed(folder: Path) -> None:
-    attachment, witness = attach(), Witness()
+    attachment = attach()
     path = attachment.run.path
-    attachment.expect(witness, "Keras' training").detach()
-    attachment.finish()
-    del witness
+
+    def train() -> None:
+        attachment.expect(sys._getframe(), "Keras' training")()
+        attachment.finish()
+
+    train()
     assert trackkit.Api().run(path).state == "finished"
 
 

@@ -11,11 +11,11 @@ import functools
 import os
 import sys
 import warnings
-import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from trackkit.core import lifecycle, session
+from trackkit.core import calls, lifecycle, session
 from trackkit.core.run import DisabledRun, Run
 from trackkit.core.session import RANK_VARIABLES
 
@@ -78,7 +78,7 @@ class Attachment:
                 raise TypeError(f"{name!r} is neither an option here nor a parameter of trackkit.init")
         self._run = run
         self._all_ranks = all_ranks
-        self._rank = rank
+        self.rank = rank
         self._init = init
         self._owned = False
         self._silent: DisabledRun | None = None
@@ -86,7 +86,7 @@ class Attachment:
     @property
     def writes(self) -> bool:
         """Whether this process is one that writes."""
-        return self._all_ranks or self._rank() == 0
+        return self._all_ranks or self.rank() == 0
 
     @property
     def owned(self) -> bool:
@@ -154,28 +154,28 @@ class Attachment:
                 self._run.end(*lifecycle.describe_exception(type(error), error, error.__traceback__))
             self.finish(None if error is not None else 1)
 
-    def expect(self, witness: Any, training: str) -> weakref.finalize[Any, Any]:
-        """Take the training for failed once an object of it is gone; for frameworks that tell nobody of an exception.
+    def expect(self, frame: FrameType | None, training: str) -> Callable[[], object]:
+        """Take the training for failed if a call is over before it; for frameworks that tell of no exception.
 
         Parameters
         ----------
-        witness
-            What the framework makes for a training and drops with it. An exception on its way up keeps it alive.
+        frame
+            The frame of the framework's function that trains; see `trackkit.core.calls`.
         training
             What is said to have ended: `XGBoost's training`.
 
         Returns
         -------
-        weakref.finalize
-            To be detached when the training ends as it should. What ends the process is known anyway.
+        callable
+            To be called when the training ends as it should.
         """
-        ending = weakref.finalize(witness, _abandon, self, training)
-        ending.atexit = False
-        return ending
+        if frame is None:
+            return lambda: None
+        return calls.when_over(frame, _abandon, self, training).detach
 
     def another(self) -> Attachment:
         """One like it for a training of its own: what was started here is not gone on with."""
-        return Attachment(None if self._owned else self._run, all_ranks=self._all_ranks, rank=self._rank, **self._init)
+        return Attachment(None if self._owned else self._run, all_ranks=self._all_ranks, rank=self.rank, **self._init)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Attachment:
         """The same one: a copy made within the process, as scikit-learn's `clone` makes them, has the same run."""

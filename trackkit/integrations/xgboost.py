@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import weakref
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trackkit.core import adapter, dataset
+from trackkit.core import adapter, calls, dataset
 from trackkit.core.adapter import Attachment, guarded
 from trackkit.core.goals import goal_of
 from trackkit.core.patches import Patches
@@ -83,7 +83,7 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         self._resume = resume
         self._first_step = 0
         self._keys: dict[tuple[str, str], str] = {}
-        self._ending: weakref.finalize[Any, Any] | None = None
+        self._settle: Callable[[], object] = _nothing
 
     @property
     def run(self) -> Run:
@@ -104,7 +104,9 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         run = self.run
         self._log_config(run, booster)
         model.set_attr(**{RUN_ATTRIBUTE: run.id})
-        self._ending = self.attachment.expect(model, "XGBoost's training")
+        frame = sys._getframe(1)
+        trains = calls.caller(frame, "train", "xgboost") or calls.caller(frame, "cv", "xgboost")
+        self._settle = self.attachment.expect(trains, "XGBoost's training")
         return model
 
     @guarded(returns=lambda self, *arguments: False)
@@ -126,8 +128,7 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     @guarded(returns=lambda self, model: model)
     def after_training(self, model: Any) -> Any:
         """Note the best round, and finish the run if it was started here."""
-        if self._ending is not None:
-            self._ending.detach()
+        self._settle()
         self._log_outcome(self.run, model)
         self.attachment.finish()
         return model
@@ -135,8 +136,7 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     @guarded()
     def fail(self, error: BaseException) -> None:
         """The training ended by an exception."""
-        if self._ending is not None:
-            self._ending.detach()
+        self._settle()
         self.attachment.fail(error)
 
     def _log_config(self, run: Run, booster: Any) -> None:
@@ -162,9 +162,14 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     def _log_outcome(self, run: Run, model: Any) -> None:
         found: dict[str, Any] = {"rounds": model.num_boosted_rounds()}
         if model.attr("best_iteration") is not None:
-            found |= {"best_iteration": int(model.best_iteration), "best_score": float(model.best_score)}
+            score = model.attr("best_score").strip("()").partition(",")[0]  # of `cv` mean and deviation, before 3.0
+            found |= {"best_iteration": int(model.attr("best_iteration")), "best_score": float(score)}
             found["stopped_iteration"] = self._first_step + found["rounds"] - 1
         run.summary.update({f"{self._prefix}{key}": value for key, value in found.items()})
+
+
+def _nothing() -> None:
+    """Until a training begins, there is nothing to settle."""
 
 
 def _booster(model: Any) -> Any:

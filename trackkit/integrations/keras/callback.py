@@ -6,12 +6,12 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import keras
 
-from trackkit.core import session
+from trackkit.core import calls, session
 from trackkit.core.adapter import Attachment, guarded
 from trackkit.core.goals import goal_of
 from trackkit.core.run import Run
@@ -97,7 +97,7 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._batch_keys: dict[str, str] = {}
         self._epoch_step = -1
         self._epoch_began = 0.0
-        self._ending: weakref.finalize[Any, Any] | None = None
+        self._settle: Callable[[], object] = _nothing
         self._siblings: list[Any] = []
 
     @property
@@ -127,7 +127,11 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if not self._resume(mark) and self.step < 0:
             self.step = self._steps_before() - 1
         run = self.run
-        self._watch_caller(sys._getframe(2))
+        frame = sys._getframe(2)
+        self._settle = self.attachment.expect(calls.caller(frame, "fit", "keras"), "Keras' training")
+        made = frame.f_locals.get("self")
+        if isinstance(made, keras.callbacks.CallbackList):
+            self._siblings = [one for one in made.callbacks if isinstance(one, keras.callbacks.EarlyStopping)]
         entries = {"model": facts.model_facts(self.model), **facts.compiled_facts(self.model)}
         fit = {key: value for key, value in (self.params or {}).items() if value is not None}
         run.config.update({**entries, "fit": fit, "backend": keras.backend.backend()})
@@ -140,13 +144,6 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
             return self._initial_step
         iterations = getattr(getattr(self.model, "optimizer", None), "iterations", 0)
         return int(getattr(iterations, "value", iterations))
-
-    def _watch_caller(self, frame: Any) -> None:
-        """Keras tells nobody of an exception; but then the list of callbacks that `fit` made goes."""
-        made = frame.f_locals.get("self")
-        if isinstance(made, keras.callbacks.CallbackList):
-            self._ending = self.attachment.expect(made, "Keras' training")
-            self._siblings = [one for one in made.callbacks if isinstance(one, keras.callbacks.EarlyStopping)]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note when the epoch began."""
@@ -211,8 +208,7 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_end(self, logs: Any = None) -> None:
         """Note where an early stop came, and finish the run if it was started here."""
         self._training = False
-        if self._ending is not None:
-            self._ending.detach()
+        self._settle()
         run = self.run
         run.summary.update({f"{self._prefix}epochs": self.epoch + 1, f"{self._prefix}batches": self.step + 1})
         self._note_early_stop(run)
@@ -228,6 +224,9 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def fail(self, error: BaseException) -> None:
         """The training ended by an exception."""
         self._training = False
-        if self._ending is not None:
-            self._ending.detach()
+        self._settle()
         self.attachment.fail(error)
+
+
+def _nothing() -> None:
+    """Until a training begins, there is nothing to settle."""
