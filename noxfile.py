@@ -24,6 +24,9 @@ FRAMEWORKS: dict[str, list[str]] = {
     "keras": ["keras", "sklearn"],
     "lightgbm": ["lightgbm", "sklearn"],
     "sklearn": ["sklearn"],
+    "tensorboard": ["tensorboard", "torch", "sklearn"],
+    "torch": ["torch", "sklearn"],
+    "torch_media": ["media", "lightning"],
     "xgboost": ["demo"],  # XGBoost without CUDA libraries
 }
 """A session `frameworks(NAME)` each: the extras to install for the tests in tests/frameworks/test_NAME.py.
@@ -40,7 +43,7 @@ OLDEST: dict[str, list[str]] = {
     "xgboost": ["xgboost-cpu==2.1.1", "scikit-learn==1.4.2", "numpy==1.26.4"],
 }
 """A session `oldest_frameworks(NAME)` each: the oldest versions that pyproject.toml allows."""
-BESIDE: dict[str, list[str]] = {"keras": ["torch"]}
+BESIDE: dict[str, list[str]] = {"keras": ["torch"], "tensorboard": ["tensorboardX"]}
 """What a framework needs to do its work, and no extra brings: Keras takes any of several backends."""
 
 

@@ -161,8 +161,8 @@ class Run:
             element of any library; `trackkit.Image`, `Table` and the like, or lists of one kind of them; PIL images,
             matplotlib and Plotly figures and data frames as they are; larger arrays, which become histograms. Nested
             dicts are flattened, their keys joined by ".". NaN and infinities are values like any other. A tensor
-            of torch on a GPU is not waited for: it is copied as it is now, and recorded, with this step and time, once the
-            copy is here.
+            of torch on a GPU is not waited for: it is copied as it is now, and recorded, with this step and time, once
+            the copy is here.
         step
             The step, any 64-bit integer, in any order, repeated or not. Without it the run counts.
         commit

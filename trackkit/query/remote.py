@@ -299,7 +299,12 @@ class RemoteSource:
 
     def _get(self, path: str, answer: type[Answer], params: Mapping[str, Any] | None = None) -> Answer:
         def read(response: requests.Response) -> Answer | bytes:
-            return msgspec.json.decode(response.content, type=answer) if response.ok else response.content
+            if not response.ok:
+                return bytes(response.content)
+            try:
+                return msgspec.json.decode(response.content, type=answer)
+            except msgspec.MsgspecError as error:
+                raise ValueError(f"it answers, but not as a trackkit server does: {error}") from None
 
         return cast("Answer", self._ask("GET", path, read, params=params))
 
@@ -308,7 +313,7 @@ class RemoteSource:
 
         def read(response: requests.Response) -> tuple[dict[str, Points], int] | bytes:
             if not response.ok:
-                return response.content
+                return bytes(response.content)
             with _Whole(response):
                 return transfer.read(_reader(response))
 
@@ -321,7 +326,7 @@ class RemoteSource:
     def _content(self, path: str, name: str) -> BinaryIO:
         def read(response: requests.Response) -> BinaryIO | bytes:
             if not response.ok:
-                return response.content
+                return bytes(response.content)
             file = tempfile.SpooledTemporaryFile(IN_MEMORY)
             with _Whole(response):
                 for piece in response.iter_content(PIECE):
@@ -347,7 +352,10 @@ class RemoteSource:
                 break
             except SinkError as error:
                 if not left:
-                    raise ConnectionError(f"the trackkit server can't be read: {error}") from error
+                    failed = (
+                        "can't be read" if method == "GET" else "did not confirm the change, which it may have made"
+                    )
+                    raise ConnectionError(f"the trackkit server {failed}: {error}") from error
         if 200 <= status < 300:
             return answer
         raise self._failure(status, answer, about, name)
@@ -401,7 +409,7 @@ def _reader(response: requests.Response) -> Any:
 
 
 def _body(response: requests.Response) -> bytes:
-    return response.content
+    return bytes(response.content)
 
 
 def _some(keys: Sequence[str] | None) -> dict[str, Any]:

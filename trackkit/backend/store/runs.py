@@ -237,7 +237,7 @@ def edit(
     config: tuple[Flat, Sequence[str]],
     summary: tuple[Flat, Sequence[str]],
 ) -> None:
-    """Change what `describe`, `set_tags`, `edit_config` and `edit_summary` do; of entries those to set and to remove."""
+    """Change what `describe`, `set_tags`, `edit_config` and `edit_summary` do: entries to set, and keys to remove."""
     if described:
         describe(db, run, described)
     if tags is not None:
