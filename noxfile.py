@@ -136,6 +136,20 @@ def api(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """The dashboard in a real Chromium, which has to be on the machine, or be named in CHROMIUM."""
+    install(session, "browser", extras="server")
+    session.run("python", "-m", "pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
+def screenshots(session: nox.Session) -> None:
+    """The documentation's pictures of the dashboard, taken anew."""
+    install(session, "screenshots", extras="server")
+    session.run("python", "-m", "tests.browser.pictures", "docs/images")
+
+
+@nox.session
 @nox.parametrize("framework", list(FRAMEWORKS))
 def frameworks(session: nox.Session, framework: str) -> None:
     """One framework's integration, training a real model."""

@@ -42,8 +42,7 @@ class Server:
     """A server process for a folder."""
 
     def __init__(self, root: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
+        port = free_port()
         command = [sys.executable, "-m", "trackkit", "serve", str(root), "--port", str(port), "--log-level", "warning"]
         self.child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         self.process = psutil.Process(self.child.pid)
@@ -59,6 +58,12 @@ class Server:
         """Seconds of processor time used so far."""
         used = self.process.cpu_times()
         return float(used.user + used.system)
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -178,6 +178,9 @@ export interface View {
   content: Record<string, unknown>;
 }
 
+/** A stretch of an axis; an end that is null is where the data ends. */
+export type Range = [number | null, number | null];
+
 export type PanelStat = 'mean' | 'min' | 'max' | 'last';
 export type Band = 'std' | 'sem' | 'minmax';
 
@@ -190,9 +193,11 @@ export interface PanelSpec {
   limit?: number;
   keys: string[];
   kind: 'metric' | 'system';
-  /** `step`, `time`, `relative`, or the key of a metric. */
+  /** `step`, `time`, `relative`, or `metric:KEY`. */
   x: string;
-  range: [number, number] | null;
+  /** How wide the buckets are: all alike, or each wider than the one before by the same factor. */
+  scale: 'linear' | 'log';
+  range: Range | null;
   buckets: number;
   stats: PanelStat[];
   group: { by: string[]; band: Band } | null;

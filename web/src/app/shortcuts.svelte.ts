@@ -26,6 +26,8 @@ class Shortcuts {
 
   private press(event: KeyboardEvent): void {
     if (event.altKey || event.defaultPrevented) return;
+    // Escape closes an open menu first, which it does only where nobody else takes it.
+    if (event.key === 'Escape' && document.querySelector(':popover-open') !== null) return;
     const modified = event.ctrlKey || event.metaKey;
     if (!modified && isTyping(event.target)) return;
     const key = modified ? `mod+${event.key.toLowerCase()}` : event.key;

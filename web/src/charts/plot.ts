@@ -2,16 +2,20 @@
 
 import type uPlot from 'uplot';
 import { token } from '../app/theme.svelte';
+import type { Range } from '../api/contract';
 import type { ChartSettings } from '../panels/layout';
 import { formatBytes, formatDuration, formatNumber } from '../text/format';
 import type { Drawing } from './lines';
 import { fade } from './palette';
+import { drawTimeline, type Timeline } from './timeline';
 import { extent, extentWithoutOutliers, padded } from './ranges';
 
 export interface ChartShape {
   drawing: Drawing;
   settings: ChartSettings;
-  yRange: [number | null, number | null] | undefined;
+  /** The ends of the y axis. */
+  y: [number, number];
+  timeline: Timeline | null;
   dark: boolean;
 }
 
@@ -59,7 +63,7 @@ export function chartOptions(shape: () => ChartShape, width: number, height: num
     },
     scales: {
       x: { time: settings.x === 'time', distr: settings.logX ? 3 : 1, range: (_, low, high) => xRange(low, high, settings.logX) },
-      y: { distr: settings.logY ? 3 : 1, range: () => yRangeOf(shape()) },
+      y: { distr: settings.logY ? 3 : 1, range: () => shape().y },
     },
     axes: [
       { stroke: ink, grid, ticks: { show: false }, font, size: 26, gap: 4, ...(settings.x === 'relative' ? { incrs: TIME_STEPS } : {}), ...(settings.x === 'time' ? {} : { values: (_, ticks) => ticks.map((tick) => xTick(tick, settings.x)) }) },
@@ -79,7 +83,13 @@ export function chartOptions(shape: () => ChartShape, width: number, height: num
       ],
       // A cursor moved by another chart comes without a pointer event of this one.
       setCursor: [(plot) => handlers.onmove(plot, plot.cursor.event !== undefined && plot.cursor.event !== null)],
-      drawAxes: [(plot) => drawBands(plot, shape().drawing)],
+      drawAxes: [
+        (plot) => {
+          const { drawing, timeline } = shape();
+          if (timeline !== null) drawTimeline(plot, timeline, token);
+          drawBands(plot, drawing);
+        },
+      ],
     },
   };
 }
@@ -95,7 +105,7 @@ function xRange(low: number | null, high: number | null, logarithmic: boolean): 
 }
 
 /** The y range: what was asked for, and otherwise what there is to see, bands included. */
-export function yRangeOf({ drawing, settings, yRange }: Pick<ChartShape, 'drawing' | 'settings' | 'yRange'>): [number, number] {
+export function yRangeOf({ drawing, settings, yRange }: { drawing: Drawing; settings: ChartSettings; yRange?: Range | undefined }): [number, number] {
   const values = drawing.lines.flatMap((line) => [line.values, line.raw]).filter((array) => array !== null);
   const bands = drawing.lines.flatMap((line) => [line.low, line.high]).filter((array) => array !== null);
   const found = settings.outliers ? extentWithoutOutliers(values, settings.logY) : extent([...values, ...bands], settings.logY);

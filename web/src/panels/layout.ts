@@ -1,7 +1,7 @@
 // Which panels a page shows and where: made from the metrics there are, and from what the person changed.
 
 import type { SmoothingKind } from '../charts/smoothing';
-import type { Band } from '../api/contract';
+import type { Band, Range } from '../api/contract';
 
 export type PanelType = 'line' | 'scatter' | 'bar' | 'parallel' | 'importance' | 'comparer' | 'markdown' | 'text';
 
@@ -36,8 +36,8 @@ export interface Panel {
   keys: string[];
   kind?: 'metric' | 'system' | undefined;
   settings?: Partial<ChartSettings> | undefined;
-  range?: [number, number] | null | undefined;
-  yRange?: [number | null, number | null] | undefined;
+  range?: Range | null | undefined;
+  yRange?: Range | undefined;
   text?: string | undefined;
 }
 
@@ -138,6 +138,12 @@ export function changePanel(layout: Layout, id: string, change: Partial<Panel>):
   const added = layout.added.find((panel) => panel.id === id);
   if (added !== undefined) return { ...layout, added: layout.added.map((panel) => (panel.id === id ? { ...panel, ...change } : panel)) };
   return { ...layout, panels: { ...layout.panels, [id]: { ...layout.panels[id], ...change } } };
+}
+
+/** Every panel shows all of its x axis again: a stretch of steps is none of hours. */
+export function withoutRanges(layout: Layout): Layout {
+  const panels = Object.fromEntries(Object.entries(layout.panels).map(([id, panel]) => [id, { ...panel, range: null }]));
+  return { ...layout, panels, added: layout.added.map((panel) => ({ ...panel, range: null })) };
 }
 
 export function addPanel(layout: Layout, panel: Panel): Layout {

@@ -28,7 +28,7 @@ export const DEFAULT_COUNT = 10;
 export function defaultLook(): Look {
   return {
     filter: '', order: ['-created'], group: [], columns: [], pinned: [], widths: {}, count: DEFAULT_COUNT, hidden: [], shown: [],
-    colors: {}, search: '', settings: { ...DEFAULT_SETTINGS }, layout: emptyLayout(), split: 380,
+    colors: {}, search: '', settings: { ...DEFAULT_SETTINGS }, layout: emptyLayout(), split: 440,
   };
 }
 

@@ -12,7 +12,7 @@ export interface Axis {
 
 const MOST_CATEGORIES = 12;
 /** Numbers spread over more than this factor, such as learning rates, are shown by their order of magnitude. */
-const LOG_SPREAD = 100;
+const LOG_SPREAD = 50;
 
 export function axisOf(key: string, values: readonly (Value | undefined)[]): Axis {
   const given = values.filter((value): value is Exclude<Value, null> => value !== undefined && value !== null);

@@ -2,6 +2,7 @@ import { getContext, setContext } from 'svelte';
 import type { PanelSpec } from '../api/contract';
 import type { PanelData } from '../api/panel';
 import type { LineStyle } from '../charts/lines';
+import type { Timeline } from '../charts/timeline';
 import type { ChartRun } from './workspace.svelte';
 import type { ChartSettings, Layout, Panel } from './layout';
 
@@ -22,6 +23,8 @@ export interface Stage {
   setLayout(layout: Layout): void;
   /** The selection of a panel's question; null while there is nothing to ask for. */
   selection(panel: Panel, settings: ChartSettings): Pick<PanelSpec, 'runs' | 'project' | 'filter' | 'order' | 'limit' | 'group'> | null;
+  /** What happened along the x axis; null where that is not told. */
+  timeline?(settings: ChartSettings): Timeline | null;
   /** How a line looks; null hides it. */
   style(series: PanelData['series'][number], panel: Panel, settings: ChartSettings): (LineStyle & { id: string }) | null;
 }

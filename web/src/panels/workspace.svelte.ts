@@ -5,7 +5,8 @@ import type { Columns, RunAction, RunHint, RunPatch, RunRow } from '../api/contr
 import { account } from '../app/session.svelte';
 import { toasts } from '../app/toasts.svelte';
 import { legend, legendColumns } from '../charts/legend';
-import { ColorBox } from '../charts/palette';
+import type { ColorBox } from '../charts/palette';
+import { rememberColors, rememberedColors } from '../charts/rememberedColors';
 import { isEntry, usualColumns } from '../runs/columns';
 import { GroupList } from '../runs/groups.svelte';
 import { RunList, type ListQuery } from '../runs/list.svelte';
@@ -19,9 +20,11 @@ export interface ChartRun {
   row: RunRow;
 }
 
-const MOST_COLORS = 400;
 /** The table is fetched again at most this often while runs go on. */
 const TABLE_MS = 3000;
+/** With thousands of runs coming and going, new metrics need not be looked for with every hint; a first one is waited for. */
+const COLUMNS_MS = 15_000;
+const FIRST_COLUMNS_MS = 1500;
 
 /** Everything a project's page is about: its look, its runs, and which of them are charted. */
 export class Workspace {
@@ -36,6 +39,7 @@ export class Workspace {
   /** Rises when something has changed in what the charts show. */
   news = $state(0);
   private due: ReturnType<typeof setTimeout> | undefined;
+  private columnsDue: ReturnType<typeof setTimeout> | undefined;
   private lastCharted: ChartRun[] = [];
   private extra = $state.raw<ReadonlyMap<string, RunRow>>(new Map());
   private readonly box: ColorBox;
@@ -72,7 +76,7 @@ export class Workspace {
   }));
 
   constructor(readonly project: string) {
-    this.box = new ColorBox(JSON.parse(localStorage.getItem(this.colorKey) ?? '[]') as [string, number][]);
+    this.box = rememberedColors(project);
   }
 
   change(part: Partial<Look>): void {
@@ -142,7 +146,7 @@ export class Workspace {
   }
 
   rememberColors(): void {
-    localStorage.setItem(this.colorKey, JSON.stringify(this.box.entries().slice(-MOST_COLORS)));
+    rememberColors(this.project, this.box);
   }
 
   // Live
@@ -157,6 +161,16 @@ export class Workspace {
       this.due = undefined;
       if (!document.hidden) this.refresh();
     }, TABLE_MS);
+    this.columnsDue ??= setTimeout(() => {
+      this.columnsDue = undefined;
+      if (!document.hidden) void this.loadColumns();
+    }, this.metricKeys.length === 0 ? FIRST_COLUMNS_MS : COLUMNS_MS);
+  }
+
+  /** Ask for nothing any more: the page has gone. */
+  rest(): void {
+    clearTimeout(this.due);
+    clearTimeout(this.columnsDue);
   }
 
   refresh(): void {
@@ -202,10 +216,6 @@ export class Workspace {
     return [...this.look.layout.added, ...Object.values(this.look.layout.panels)].flatMap((panel) =>
       [...(panel.keys ?? []), ...legendColumns(panel.settings?.legend ?? '')].filter(isEntry),
     );
-  }
-
-  private get colorKey(): string {
-    return `trackkit-colors:${this.project}`;
   }
 }
 

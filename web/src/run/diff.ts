@@ -14,6 +14,11 @@ export interface DiffFile {
   lines: DiffLine[];
 }
 
+/** Whether a file kept with a run is a patch, such as that of the uncommitted changes. */
+export function isPatch(file: { kind: string; path: string }): boolean {
+  return file.kind === 'diff' || /\.(patch|diff)$/.test(file.path);
+}
+
 export function parseDiff(text: string): DiffFile[] {
   const files: DiffFile[] = [];
   let file: DiffFile | null = null;

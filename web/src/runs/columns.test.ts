@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { RunRow } from '../api/contract';
-import { both, groupFilter, moved, nextOrder, runsCsv, sortOf, valueOf } from './columns';
+import { both, entriesFirst, groupFilter, moved, nextOrder, runsCsv, sortOf, valueOf } from './columns';
 
 const ROW: RunRow = {
   id: 'a1', project: 'p', name: 'calm, river', state: 'finished', group: '', job_type: '', notes: '', tags: ['x', 'y'], created: 100, updated: 150,
@@ -41,4 +41,8 @@ test('runs are written as CSV', () => {
 test('a group has a filter of its own', () => {
   expect(groupFilter({ 'config.optimizer': 'adam', 'config.lr': null, 'config.x': Number.NaN })).toBe('config.optimizer = "adam" and config.lr is null and config.x is nan');
   expect(both('a = 1 or b = 2', '', 'c = 3')).toBe('(a = 1 or b = 2) and (c = 3)');
+});
+
+test('config and summary come before the rest, each in their order', () => {
+  expect(entriesFirst(['state', 'config.lr', 'tags', 'summary.loss'])).toEqual(['config.lr', 'summary.loss', 'state', 'tags']);
 });

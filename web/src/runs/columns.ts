@@ -23,6 +23,11 @@ export function isEntry(column: string): boolean {
   return column.startsWith('config.') || column.startsWith('summary.');
 }
 
+/** The columns with config and summary before the rest. */
+export function entriesFirst(columns: readonly string[]): string[] {
+  return [...columns.filter(isEntry), ...columns.filter((column) => !isEntry(column))];
+}
+
 export function columnName(column: string): string {
   return OWN_COLUMNS[column]?.name ?? (column === 'name' ? 'Name' : column.replace(/^(config|summary)\./, ''));
 }

@@ -3,6 +3,8 @@
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
+/** Made once: making one costs a hundred times what using it does, and axes are drawn every second. */
+const COUNTS = new Intl.NumberFormat('en-US');
 
 /** A number in at most `digits` significant digits, in scientific notation where it is very large or small. */
 export function formatNumber(value: number, digits = 4): string {
@@ -10,7 +12,7 @@ export function formatNumber(value: number, digits = 4): string {
   if (!Number.isFinite(value)) return value > 0 ? '∞' : '−∞';
   if (value === 0) return '0';
   const size = Math.abs(value);
-  if (Number.isInteger(value) && size < 1e6) return minus(value.toLocaleString('en-US'));
+  if (Number.isInteger(value) && size < 1e6) return minus(COUNTS.format(value));
   if (size >= 1e6 || size < 1e-4) return minus(value.toExponential(digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e'));
   const text = value.toPrecision(digits);
   return minus(text.includes('.') ? text.replace(/\.?0+$/, '') : text);
@@ -18,7 +20,7 @@ export function formatNumber(value: number, digits = 4): string {
 
 /** A count with thousands separated; 12,345. */
 export function formatCount(value: number): string {
-  return value.toLocaleString('en-US');
+  return COUNTS.format(value);
 }
 
 /** A large count in three digits; 12.3k. */
