@@ -143,7 +143,7 @@ def dropped(frames: list[float]) -> float:
 
 def panel(browser: Browser, folder: Path, points: int) -> dict[str, float]:
     """One chart of 20 long runs: from the question to the screen, and again after a zoom."""
-    fill(folder, points)
+    fill(folder, points=points)
     opened, zoomed = [], []
     with serving(folder) as server:
         for _ in range(TIMES):
