@@ -55,6 +55,12 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
     session.install("--editable", target, *nox.project.dependency_groups(PROJECT, *groups), env=env)
 
 
+def tests_of(framework: str) -> list[str]:
+    """The tests of one framework: test_NAME.py, and test_NAME_….py."""
+    folder = Path("tests/frameworks")
+    return [str(folder / f"test_{framework}.py"), *map(str, sorted(folder.glob(f"test_{framework}_*.py")))]
+
+
 def install_framework(session: nox.Session, framework: str) -> None:
     """Install what one framework's tests need."""
     install(session, "test", extras=",".join(FRAMEWORKS[framework]))
@@ -154,7 +160,7 @@ def screenshots(session: nox.Session) -> None:
 def frameworks(session: nox.Session, framework: str) -> None:
     """One framework's integration, training a real model."""
     install_framework(session, framework)
-    session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
+    session.run("python", "-m", "pytest", *tests_of(framework), *session.posargs)
 
 
 @nox.session(python="3.11")
@@ -163,7 +169,7 @@ def oldest_frameworks(session: nox.Session, framework: str) -> None:
     """One framework's integration with the oldest version of the framework."""
     install_framework(session, framework)
     session.install(*OLDEST[framework])
-    session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
+    session.run("python", "-m", "pytest", *tests_of(framework), *session.posargs)
 
 
 @nox.session

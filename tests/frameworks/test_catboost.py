@@ -69,6 +69,18 @@ def test_all_parameters_are_in_the_config_and_the_best_in_the_summary(folder: Pa
     assert run.summary["validation/AUC.max"] == max(values(run, "validation/AUC").values())
 
 
+def test_importances_are_those_of_catboost(folder: Path) -> None:
+    model = fit(callbacks=[TrackkitCallback(**INIT)])
+    run = only()
+    table = run.table("importances").pandas()
+    assert table["prediction_values_change"].tolist() == pytest.approx(model.get_feature_importance().tolist())
+    (chart,) = run.media("importance/prediction_values_change")
+    assert chart.json()["data"]["importance"][0] == pytest.approx(model.get_feature_importance().max())
+    with trackkit.init(**INIT):
+        fit(callbacks=[TrackkitCallback(log_feature_importance=False)])
+    assert recorded()[1].media_keys() == {}
+
+
 def test_a_run_going_on_is_used_and_left_open(folder: Path) -> None:
     with trackkit.init(**INIT) as run:
         fit(callbacks=[TrackkitCallback()])

@@ -73,6 +73,19 @@ def test_the_summary_has_the_best_of_each_metric_and_the_best_round(folder: Path
     assert run.summary["valid/auc.max"] == max(values(run, "valid/auc").values())
 
 
+def test_importances_are_those_of_lightgbm(folder: Path) -> None:
+    booster = train(callbacks=[TrackkitCallback(**INIT)])
+    run = only()
+    table = run.table("importances").pandas().set_index("feature")
+    for kind in ("split", "gain"):
+        assert table[kind].tolist() == pytest.approx(booster.feature_importance(kind).tolist())
+        (chart,) = run.media(f"importance/{kind}")
+        assert chart.json()["data"]["importance"][0] == pytest.approx(booster.feature_importance(kind).max())
+    with trackkit.init(**INIT):
+        train(callbacks=[TrackkitCallback(log_feature_importance=False)])
+    assert recorded()[1].media_keys() == {}
+
+
 def test_metrics_need_not_be_defined_and_can_have_a_prefix(folder: Path) -> None:
     train(callbacks=[TrackkitCallback(define_metric=False, prefix="trees/", **INIT)])
     summary = only().summary

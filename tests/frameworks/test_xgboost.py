@@ -70,6 +70,34 @@ def test_the_summary_has_the_best_of_each_metric_and_the_best_round(folder: Path
     assert run.summary["valid/auc.max"] == max(values(run, "valid/auc").values())
 
 
+def test_importances_are_those_of_xgboost(folder: Path, data: Any) -> None:
+    types = ["gain", "weight", "cover", "total_gain", "total_cover"]
+    booster = train(data, callbacks=[TrackkitCallback(importance_type=types, **INIT)])
+    run = only()
+    table = run.table("importances").pandas().set_index("feature")
+    for name in types:
+        expected = booster.get_score(importance_type=name)
+        assert table[name].to_dict() == expected
+        (chart,) = run.media(f"importance/{name}")
+        assert chart.step == 7
+        assert dict(zip(*chart.json()["data"].values(), strict=True)) == expected
+
+
+def test_of_a_linear_model_the_coefficients_are_the_importances(folder: Path, data: Any) -> None:
+    params = {"booster": "gblinear", "objective": "binary:logistic", "nthread": 1}
+    booster = xgboost.train(params, data[0], 3, callbacks=[TrackkitCallback(**INIT)])
+    assert set(only().media_keys()) == {"importance/weight", "importances"}
+    table = only().table("importances").pandas().set_index("feature")
+    assert table["weight"].to_dict() == pytest.approx(booster.get_score(importance_type="weight"))
+
+
+def test_importances_need_not_be_logged(folder: Path, data: Any) -> None:
+    train(data, callbacks=[TrackkitCallback(log_feature_importance=False, **INIT)])
+    assert only().media_keys() == {}
+    with pytest.raises(ValueError, match="not 'gian'"):
+        TrackkitCallback(importance_type="gian")
+
+
 def test_metrics_need_not_be_defined_and_can_have_a_prefix(folder: Path, data: Any) -> None:
     train(data, callbacks=[TrackkitCallback(define_metric=False, prefix="trees/", **INIT)])
     summary = only().summary

@@ -11,6 +11,7 @@ from typing import Any
 from trackkit.core import dataset
 from trackkit.core.adapter import Attachment, guarded
 from trackkit.core.goals import goal_of
+from trackkit.core.importances import log_importances
 from trackkit.core.patches import Patches
 from trackkit.core.run import Run
 
@@ -21,6 +22,9 @@ except ImportError as error:
 
 RUN_METADATA = "trackkit_run"
 """The entry of a model's metadata that holds the run's id; it is saved with the model."""
+
+
+_RANKING = ("YetiRank", "PairLogit", "QueryRMSE", "QuerySoftMax", "QueryCrossEntropy", "StochasticRank", "LambdaMart")
 
 
 class TrackkitCallback:
@@ -40,6 +44,9 @@ class TrackkitCallback:
         Iterations from one that is logged to the next.
     define_metric
         Have the summary keep the best value of each metric: the least, or the greatest where more is better.
+    log_feature_importance
+        Log how much each feature matters when the training is over, as `importance/prediction_values_change` and as a
+        table of all.
     resume
         Continue the run a model given as `init_model` was trained in.
     prefix
@@ -68,6 +75,7 @@ class TrackkitCallback:
         *,
         metric_period: int = 1,
         define_metric: bool = True,
+        log_feature_importance: bool = True,
         resume: bool = True,
         prefix: str = "",
         all_ranks: bool = False,
@@ -78,6 +86,7 @@ class TrackkitCallback:
         self.attachment = Attachment(run, all_ranks=all_ranks, **init)
         self._period = metric_period
         self._define_metric = define_metric
+        self._log_feature_importance = log_feature_importance
         self._resume = resume
         self._prefix = prefix
         self._keys: dict[tuple[str, str], str] = {}
@@ -175,9 +184,21 @@ class TrackkitCallback:
     @guarded()
     def over(self) -> None:
         """The training is over."""
-        _log_outcome(self.run, self._model, self._prefix)
-        self._forget()
-        self.attachment.finish()
+        try:
+            _log_outcome(self.run, self._model, self._prefix)
+            if self._log_feature_importance:
+                self._log_importances(self._model)
+        finally:
+            self._forget()
+            self.attachment.finish()
+
+    @guarded()
+    def _log_importances(self, model: Any) -> None:
+        if model.get_all_params().get("loss_function", "").startswith(_RANKING):
+            return  # CatBoost needs the data for those
+        found = dict(zip(model.feature_names_, map(float, model.get_feature_importance()), strict=True))
+        step = max(int(model.tree_count_), 1) - 1
+        log_importances(self.run, {"prediction_values_change": found}, step, self._prefix)
 
     @guarded()
     def fail(self, error: BaseException) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from trackkit.core import calls, dataset
 from trackkit.core.adapter import Attachment, guarded
+from trackkit.core.importances import log_importances
 from trackkit.core.patches import Patches
 from trackkit.core.run import Run
 
@@ -42,6 +43,9 @@ class TrackkitCallback:
         Put the parameters into the config.
     define_metric
         Have the summary keep the best value of each metric, as LightGBM says what is better.
+    log_feature_importance
+        Log how much each feature matters when the training is over: `importance/split`, how often it is split by, and
+        `importance/gain`, what that gains; and a table of both.
     checkpoint
         A file to save the booster to, which knows its run. A training that is given it as `init_model` continues its
         run at the round it was saved at.
@@ -75,6 +79,7 @@ class TrackkitCallback:
         *,
         log_params: bool = True,
         define_metric: bool = True,
+        log_feature_importance: bool = True,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 10,
         prefix: str = "",
@@ -88,6 +93,7 @@ class TrackkitCallback:
         self.before_iteration = False
         self._log_params = log_params
         self._define_metric = define_metric
+        self._log_feature_importance = log_feature_importance
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._every = checkpoint_every
         self._prefix = prefix
@@ -167,11 +173,27 @@ class TrackkitCallback:
         if training is None:
             return
         if training.is_complete:
-            self._log_outcome(training)
-            self.attachment.finish()
+            try:
+                self._log_outcome(training)
+                if self._log_feature_importance:
+                    self._log_importances(training)
+            finally:
+                self.attachment.finish()
         else:
             ended = "LightGBM's training was ended by an exception before its last round"
             self.attachment.fail(RuntimeError(ended))
+
+    @guarded()
+    def _log_importances(self, training: _Training) -> None:
+        model = training.model
+        if not isinstance(model, lightgbm.Booster):  # folds differ
+            return
+        names = model.feature_name()
+        found = {
+            kind: dict(zip(names, map(float, model.feature_importance(kind)), strict=True))
+            for kind in ("split", "gain")
+        }
+        log_importances(self.run, found, training.last, self._prefix)
 
     def _log_outcome(self, training: _Training) -> None:
         found: dict[str, Any] = {"rounds": training.last + 1}
@@ -195,7 +217,7 @@ class _Training:
     """A training in progress."""
 
     def __init__(self, env: Any) -> None:
-        self._model = env.model
+        self.model = env.model
         self._end = env.end_iteration
         self.last = env.iteration
         self.is_watched = False
@@ -203,12 +225,12 @@ class _Training:
     @property
     def best_iteration(self) -> int:
         """Counted from 1; 0 if no early stopping found one."""
-        return int(getattr(self._model, "best_iteration", 0) or 0)
+        return int(getattr(self.model, "best_iteration", 0) or 0)
 
     @property
     def best_score(self) -> dict[str, dict[str, float]]:
         """By data and metric, of the best round."""
-        found = getattr(self._model, "best_score", None) if self.best_iteration > 0 else None
+        found = getattr(self.model, "best_score", None) if self.best_iteration > 0 else None
         return {str(data): dict(scores) for data, scores in found.items()} if isinstance(found, Mapping) else {}
 
     @property

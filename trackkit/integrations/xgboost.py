@@ -11,6 +11,7 @@ from typing import Any
 from trackkit.core import adapter, calls, dataset
 from trackkit.core.adapter import Attachment, guarded
 from trackkit.core.goals import goal_of
+from trackkit.core.importances import log_importances
 from trackkit.core.patches import Patches
 from trackkit.core.run import Run
 
@@ -21,6 +22,7 @@ except ImportError as error:
 
 RUN_ATTRIBUTE = "trackkit_run"
 """The booster's attribute that holds the run's id, in the model and in every checkpoint of it."""
+IMPORTANCE_TYPES = ("weight", "gain", "cover", "total_gain", "total_cover")
 _MOST_VALUES = 2_000_000
 """Up to this many values a DMatrix is copied to make a digest of it."""
 
@@ -43,6 +45,10 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     ----------
     run
         The run to log into; by default the one that is going on, or else a new one, which ends with the training.
+    log_feature_importance
+        Log how much each feature matters when the training is over, as `importance/<type>` and as a table of all.
+    importance_type
+        What matters: weight, gain, cover, total_gain, total_cover; one of them or several.
     define_metric
         Have the summary keep the best value of each metric: the least, or the greatest where more is better.
     prefix
@@ -53,6 +59,13 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         Whether every worker of a distributed training writes, or the first alone.
     **init
         What `trackkit.init` is called with if a run has to be started: project, name, config, …
+
+    Raises
+    ------
+    TypeError
+        If an option is unknown.
+    ValueError
+        If a type of importance is.
 
     Examples
     --------
@@ -70,6 +83,8 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         self,
         run: Run | None = None,
         *,
+        log_feature_importance: bool = True,
+        importance_type: str | Sequence[str] = "gain",
         define_metric: bool = True,
         prefix: str = "",
         resume: bool = True,
@@ -77,6 +92,11 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         **init: Any,
     ) -> None:
         super().__init__()
+        types = [importance_type] if isinstance(importance_type, str) else list(importance_type)
+        for name in types:
+            if name not in IMPORTANCE_TYPES:
+                raise ValueError(f"importance_type must be of {', '.join(IMPORTANCE_TYPES)}, not {name!r}")
+        self._importance_types = types if log_feature_importance else []
         self.attachment = Attachment(run, all_ranks=all_ranks, rank=_rank, **init)
         self._define_metric = define_metric
         self._prefix = prefix
@@ -129,8 +149,11 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     def after_training(self, model: Any) -> Any:
         """Note the best round, and finish the run if it was started here."""
         self._settle()
-        self._log_outcome(self.run, model)
-        self.attachment.finish()
+        try:
+            self._log_outcome(self.run, model)
+            self._log_importances(self.run, model)
+        finally:
+            self.attachment.finish()
         return model
 
     @guarded()
@@ -159,6 +182,16 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
             self.run.define_metric(key, summary=["last", "max" if goal == "maximize" else "min"], goal=goal)
         return key
 
+    @guarded()
+    def _log_importances(self, run: Run, model: Any) -> None:
+        if not isinstance(model, xgboost.Booster):  # folds differ
+            return
+        names = self._importance_types
+        if json.loads(model.save_config())["learner"]["learner_train_param"]["booster"] == "gblinear":
+            names = ["weight"] if names else []  # of a linear model there are but coefficients
+        found = {name: _scores(model.get_score(importance_type=name)) for name in names}
+        log_importances(run, found, self._first_step + model.num_boosted_rounds() - 1, self._prefix)
+
     def _log_outcome(self, run: Run, model: Any) -> None:
         found: dict[str, Any] = {"rounds": model.num_boosted_rounds()}
         if model.attr("best_iteration") is not None:
@@ -166,6 +199,14 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
             found |= {"best_iteration": int(model.attr("best_iteration")), "best_score": float(score)}
             found["stopped_iteration"] = self._first_step + found["rounds"] - 1
         run.summary.update({f"{self._prefix}{key}": value for key, value in found.items()})
+
+
+def _scores(found: Mapping[str, Any]) -> dict[str, float]:
+    """Importances by feature; of a linear model with several classes the mean of the coefficients' sizes."""
+    return {
+        feature: sum(map(abs, value)) / len(value) if isinstance(value, list) else float(value)
+        for feature, value in found.items()
+    }
 
 
 def _nothing() -> None:

@@ -8,9 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from sklearn.utils import estimator_html_repr
+
 from trackkit.core import dataset, session
 from trackkit.core.adapter import Attachment, guarded
+from trackkit.core.importances import log_importances
+from trackkit.core.media.markup import Html
+from trackkit.core.run import Run
 from trackkit.integrations.sklearn import learning, metrics, search
+from trackkit.integrations.sklearn.charts import charts_of
+from trackkit.integrations.sklearn.importances import importances_of
 from trackkit.integrations.sklearn.options import Options
 from trackkit.integrations.sklearn.params import class_of, params_of
 
@@ -131,7 +138,29 @@ class FitLog:
             with inside():
                 found = metrics.measure(estimator, x, y, pos_label=self.options.pos_label, sample_weight=weight)
             values |= {f"{prefix}training/{name}": value for name, value in found.items()}
-        run.log(values, self._first_step + steps - 1)
+        step = self._first_step + steps - 1
+        run.log(values, step)
+        if search.is_search(estimator):
+            self._log_candidates(run, estimator, step)
+        if self.options.log_plots:
+            self._log_charts(run, estimator, x, y, "training", step)
+            self._log_estimator(run, estimator, step)
+
+    @guarded()
+    def _log_charts(self, run: Run, estimator: Any, x: Any, y: Any, name: str, step: int) -> None:
+        with inside():
+            found = charts_of(estimator, x, y)
+        if found:
+            run.log({f"{self.options.prefix}{name}/{key}": chart for key, chart in found.items()}, step)
+
+    @guarded()
+    def _log_estimator(self, run: Run, estimator: Any, step: int) -> None:
+        run.log({f"{self.options.prefix}estimator": Html(estimator_html_repr(estimator))}, step)
+        log_importances(run, importances_of(estimator), step, self.options.prefix)
+
+    @guarded()
+    def _log_candidates(self, run: Run, estimator: Any, step: int) -> None:
+        run.log({f"{self.options.prefix}cv_results": search.results_table(estimator)}, step)
 
     @guarded()
     def evaluate(self, estimator: Any, x: Any, y: Any, name: str) -> None:
@@ -139,7 +168,11 @@ class FitLog:
         with inside():
             found = metrics.measure(estimator, x, y, pos_label=self.options.pos_label)
         entries = {f"data.{name}": dataset.facts(x, y)} if self.options.log_datasets else {}
-        self.log_later({f"{name}/{metric}": value for metric, value in found.items()}, entries)
+        values: dict[str, Any] = {f"{name}/{metric}": value for metric, value in found.items()}
+        if self.options.log_plots:
+            with inside():
+                values |= {f"{name}/{key}": chart for key, chart in charts_of(estimator, x, y).items()}
+        self.log_later(values, entries)
 
     @guarded()
     def log_once(self, name: str, data: str, value: Any, call: str = "") -> None:

@@ -73,6 +73,11 @@ def measure(estimator: Any, x: Any, y: Any, *, pos_label: Any = None, sample_wei
     return found
 
 
+def rows_of(x: Any) -> int:
+    """How many samples there are, in a sparse matrix too."""
+    return int(x.shape[0]) if hasattr(x, "shape") else len(x)
+
+
 def _put(found: dict[str, float], name: str, compute: Callable[[], Any]) -> None:
     try:
         value = compute()
@@ -141,7 +146,7 @@ def _of_regressor(estimator: Any, x: Any, y: Any, weight: Any) -> dict[str, floa
 def _of_clusterer(estimator: Any, x: Any) -> dict[str, float]:
     found: dict[str, float] = {}
     labels = getattr(estimator, "labels_", None)
-    if labels is None or len(labels) != len(x):
+    if labels is None or len(labels) != rows_of(x):
         labels = estimator.predict(x) if hasattr(estimator, "predict") else None
     _put(found, "inertia", lambda: getattr(estimator, "inertia_", None))
     if labels is None or len(set(np.asarray(labels).tolist())) < 2:

@@ -17,6 +17,8 @@ class Options:
         Metrics of the predictions for the data that was fitted.
     log_post_training_metrics
         What `score` gives later on, and with `autolog` the functions of `sklearn.metrics`.
+    log_plots
+        Charts of the predictions, importances of features, and a picture of the estimator in HTML.
     log_datasets
         Facts about the data, never the data.
     max_tuning_runs
@@ -30,6 +32,7 @@ class Options:
 
     log_training_metrics: bool = True
     log_post_training_metrics: bool = True
+    log_plots: bool = True
     log_datasets: bool = True
     max_tuning_runs: int | None = 5
     pos_label: Any = None

@@ -49,6 +49,30 @@ def log_search(run: Run, search: Any, first_step: int, prefix: str, most: int | 
         _log_candidate(run, search, int(index))
 
 
+def results_table(search: Any) -> Any:
+    """All of a search's results, a row for each candidate.
+
+    Raises
+    ------
+    ImportError
+        If what tables need is not installed.
+    """
+    from trackkit.core.table import Table
+
+    results = {name: values for name, values in search.cv_results_.items() if name != "params"}
+    names = list(results)
+    rows = [[_cell(results[name][index]) for name in names] for index in range(len(search.cv_results_["params"]))]
+    return Table(columns=names, data=rows, allow_mixed_types=True)
+
+
+def _cell(value: Any) -> Any:
+    """A number, a text or nothing: a parameter that this candidate does not have is masked."""
+    if np.ma.is_masked(value):
+        return None
+    value = value.item() if hasattr(value, "item") else value
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(_readable(value))
+
+
 def _best(search: Any, most: int | None) -> list[int]:
     """Indices of the candidates, best first."""
     results = search.cv_results_
