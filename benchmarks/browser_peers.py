@@ -91,14 +91,14 @@ class Mlflow:
     def _runs(self, count: int) -> sqlite3.Connection:
         db = sqlite3.connect(self.file)
         now = time.time_ns() // 1_000_000
-        columns = (
-            "run_uuid, name, source_type, status, start_time, end_time, lifecycle_stage, artifact_uri, experiment_id"
-        )
-        rows = [
-            (f"{number:032x}", f"run {number}", "LOCAL", "FINISHED", now - number * 1000, now, "active", "/none", 1)
-            for number in range(count)
-        ]
-        db.executemany(f"insert into runs ({columns}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        fixed = {
+            "source_type": "LOCAL", "source_name": "", "entry_point_name": "", "user_id": "bench", "status": "FINISHED",
+            "source_version": "", "lifecycle_stage": "active", "artifact_uri": "/none", "experiment_id": 1,
+        }  # fmt: skip
+        times = {"start_time": now, "end_time": now}
+        rows = [(f"{number:032x}", f"run {number}", *fixed.values(), *times.values()) for number in range(count)]
+        columns = ", ".join(["run_uuid", "name", *fixed, *times])
+        db.executemany(f"insert into runs ({columns}) values ({', '.join('?' * len(rows[0]))})", rows)
         names = [("mlflow.runName", row[1], row[0]) for row in rows]
         db.executemany("insert into tags (key, value, run_uuid) values (?, ?, ?)", names)
         return db

@@ -79,6 +79,7 @@ def test_what_opens_over_a_page_has_no_violations(studied: Process, open_page: N
     check(page, ".filter")
     page.keyboard.press("Escape")
     page.get_by_role("combobox", name="Filter runs").fill("")
+    page.keyboard.press("Escape")
     row(page, "resnet50-adamw-059").get_by_role("checkbox").check()
     check(page)
 

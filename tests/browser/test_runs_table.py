@@ -125,6 +125,7 @@ def test_a_run_is_hidden_from_the_charts_shown_again_and_coloured(table: Page) -
     expect(row(table, "few-3").get_by_role("button", name="Colour of few-3")).to_have_css(
         "background-color", "rgb(93, 205, 250)"
     )
+    table.wait_for_timeout(400)  # the address follows a moment later
     table.reload()
     expect(row(table, "few-3").get_by_role("button", name="Colour of few-3")).to_have_css(
         "background-color", "rgb(93, 205, 250)"
