@@ -27,12 +27,9 @@ def _mark_of(model: Any, epoch: int) -> Mark | None:
 class TrackkitModelCheckpoint(keras.callbacks.ModelCheckpoint):  # type: ignore[misc]
     """Keras' `ModelCheckpoint`, whose files know their run, step and epoch; see `Mark`.
 
-    Give such a file to `TrackkitCallback(checkpoint=…)`, and the run goes on with the training.
-
-    Parameters
-    ----------
-    filepath, monitor, verbose, save_best_only, save_weights_only, mode, save_freq, initial_value_threshold
-        As of Keras' own.
+    Give such a file to `TrackkitCallback(checkpoint=…)`, and the run goes on with the training. It takes the parameters
+    of Keras' own: `filepath`, `monitor`, `verbose`, `save_best_only`, `save_weights_only`, `mode`, `save_freq` and
+    `initial_value_threshold`.
 
     Examples
     --------
@@ -59,11 +56,7 @@ class TrackkitBackup(keras.callbacks.BackupAndRestore):  # type: ignore[misc]
 
     A training that was interrupted and is started again continues its run at the step of the backup; what the run had
     logged after that is superseded, and charts show one line. Needs a `TrackkitCallback` beside it, in any order.
-
-    Parameters
-    ----------
-    backup_dir, save_freq, double_checkpoint, delete_checkpoint
-        As of Keras' own.
+    It takes the parameters of Keras' own: `backup_dir`, `save_freq`, `double_checkpoint` and `delete_checkpoint`.
 
     Examples
     --------
