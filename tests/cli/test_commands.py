@@ -69,10 +69,11 @@ def test_a_folder_without_a_store_is_told_in_a_sentence(command, tmp_path: Path)
     assert "Traceback" not in result.stderr
 
 
-def test_a_server_is_told_to_be_no_store_of_this_version():
+def test_a_server_that_does_not_answer_is_told_in_a_sentence():
     result = CliRunner().invoke(main, ["ls", "--dir", "http://localhost:1"])
     assert result.exit_code == 1
-    assert "local stores" in result.stderr
+    assert "http://localhost:1" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -143,7 +143,8 @@ def test_every_endpoint_hides_a_run_of_another_project(guarded: Serving, fill: F
     for endpoint in named:
         path = endpoint.path.replace("{run}", "theirs").replace("{path:path}", "x").replace("{writer}", "w")
         body = {"json": {}} if endpoint.body is not None else {}
-        params = {"key": "loss"} if endpoint.path.endswith("/texts") else {}
+        needed = {"/texts": {"key": "loss"}, "/distribution": {"layer": "x"}}
+        params = needed.get(f"/{endpoint.path.rpartition('/')[2]}", {})
 
         answer = guarded.ask(endpoint.method, path, headers=headers, params=params, **body)
 
