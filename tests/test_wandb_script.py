@@ -55,6 +55,19 @@ wandb.log({"curve": wandb.plot.line(wandb.Table(data=[[0, 1], [1, 2]], columns=[
 scores = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]]
 wandb.log({"roc": wandb.plot.roc_curve([0, 1, 1, 0], scores, labels=["n", "y"])})
 wandb.log({"matrix": wandb.plot.confusion_matrix(probs=None, y_true=[0, 1], preds=[0, 0], class_names=["n", "y"])})
+artifact = wandb.Artifact(name="digits-model", type="model", description="small", metadata=dict(wandb.config))
+with open("model.txt", "w") as file:
+    file.write("weights")
+artifact.add_file(local_path="model.txt", name="weights/model.txt")
+with artifact.new_file("labels.json", mode="w") as file:
+    file.write("[0, 1]")
+wandb.log_artifact(artifact, aliases=["best", "latest"])
+artifact.wait()
+wandb.run.log_artifact("model.txt", name="loose", type="file")
+folder = wandb.use_artifact("digits-model:best", type="model").download()
+with open(folder + "/weights/model.txt") as file:
+    print(file.read())
+wandb.save("model.txt")
 print("trained")
 wandb.finish()
 """
@@ -97,6 +110,18 @@ def test_its_summary_follows_the_definitions(root: Path) -> None:
     assert run.summary["val/loss.min"] == 0.5
     assert run.summary["train.loss"] == 0.2
     assert (run.summary["best"], run.summary["note"]) == (0.4, "good")
+
+
+def test_its_artifacts_are_kept_and_used(root: Path) -> None:
+    (run,) = Api(root).runs("digits")
+
+    assert [one.qualified_name for one in run.logged_artifacts()] == ["digits/digits-model:v0", "digits/loose:v0"]
+    assert [one.qualified_name for one in run.used_artifacts()] == ["digits/digits-model:v0"]
+    artifact = Api(root).artifact("digits/digits-model:best", type="model")
+    assert artifact.metadata["model"] == {"depth": 3}
+    assert [entry.path for entry in artifact.files()] == ["labels.json", "weights/model.txt"]
+    assert "weights\n" in run.console()
+    assert run.file("model.txt").read() == b"weights"
 
 
 def test_its_console_and_alert_are_kept(root: Path) -> None:

@@ -16,6 +16,7 @@ from trackkit.version import __version__
 
 if TYPE_CHECKING:
     from trackkit import plot
+    from trackkit.core.artifact import Artifact
     from trackkit.core.lifecycle import RunStopped
     from trackkit.core.media.audio import Audio
     from trackkit.core.media.chart import Chart
@@ -36,9 +37,13 @@ if TYPE_CHECKING:
         finish,
         init,
         log,
+        log_artifact,
         log_code,
+        restore,
+        save,
         summary,
         unwatch,
+        use_artifact,
         watch,
     )
     from trackkit.core.settings import Settings
@@ -55,7 +60,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     **dict.fromkeys(
-        ("init", "log", "finish", "define_metric", "alert", "log_code", "watch", "unwatch", "config", "summary"),
+        (
+            "init log finish define_metric alert log_code watch unwatch log_artifact use_artifact save restore config "
+            "summary"
+        ).split(),
         "trackkit.core.session",
     ),
     **{
@@ -77,6 +85,7 @@ _HOMES = {
     },
     "Table": "trackkit.core.table",
     "plot_table": "trackkit.plot",
+    "Artifact": "trackkit.core.artifact",
     "Run": "trackkit.core.run",
     "RunStopped": "trackkit.core.lifecycle",
     "Settings": "trackkit.core.settings",
@@ -86,6 +95,7 @@ _INTEGRATIONS = ("catboost", "keras", "lightgbm", "sklearn", "xgboost")
 
 __all__ = [
     "Api",
+    "Artifact",
     "Audio",
     "Chart",
     "Classes",
@@ -111,12 +121,16 @@ __all__ = [
     "finish",
     "init",
     "log",
+    "log_artifact",
     "log_code",
     "plot",
     "plot_table",
+    "restore",
     "run",
+    "save",
     "summary",
     "unwatch",
+    "use_artifact",
     "watch",
 ]
 

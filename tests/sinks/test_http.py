@@ -172,7 +172,7 @@ def test_one_connection_is_kept_and_batches_are_compressed(
     batch = writer.log({"x": 2.0}).batch()
 
     def answer(method: str, path: str) -> Answer:
-        if path.endswith("/missing"):
+        if path.endswith("/missing?writer=w"):
             return 200, b'{"digests": []}'
         at = batch.end if method == "POST" else 0
         return 200, json.dumps({"position": at, "stop": False, "check": f"r/w/{at}/0"}).encode()

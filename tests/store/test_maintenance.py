@@ -60,7 +60,7 @@ def test_a_store_in_order_is_healthy(root: Path) -> None:
 
     assert report.findings == []
     assert report.healthy
-    assert report.checked == {"journals": 0, "runs": 1, "series": 1, "chunks": 2, "blobs": 1}
+    assert report.checked == {"journals": 0, "runs": 1, "series": 1, "chunks": 2, "blobs": 1, "versions": 0}
 
 
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import re
 import pytest
 
 from tests.store.conftest import EPOCH
-from trackkit.backend.store import changes, runs, writers
+from trackkit.backend.store import changes, runs, submissions, writers
 from trackkit.backend.store.filters import FilterError, parse
 from trackkit.backend.store.schema import MIGRATIONS
+from trackkit.core import records
 
 
 def test_runs_are_ordered_by_several_keys_with_missing_values_last(db, fill):
@@ -120,6 +121,8 @@ def test_a_deleted_run_leaves_no_row_and_others_whole(db, fill):
         alert = (number, "w", 0, EPOCH, "info", "t", "")
         db.insert_many("alerts", ["run", "writer", "seq", "time", "level", "title", "text"], [alert])
         db.insert_many("rewinds", ["run", "writer", "seq", "time", "step"], [(number, "w", 0, EPOCH, 9)])
+        submissions.receive(db, number, "w", 1, records.Artifact(1.0, "t", "data", "dataset", "0" * 64, 1, 1))
+        submissions.note_use(db, number, "w", 2, records.Use(1.0, "data:v0", "p", "data", "dataset", 0, "0" * 64))
     before = rows_per_table(db, kept)
 
     runs.delete(db, gone)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +22,8 @@ except ImportError:  # not on Windows
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FICLONE = 0x40049409  # linux/fs.h
 _PIECE = 1 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_numbers = itertools.count()
 
 
 class BlobDamaged(OSError):
@@ -50,6 +55,7 @@ class Blobs:
 
     def __init__(self, root: Path) -> None:
         self.folder = root / "blobs"
+        self._top = str(self.folder)
 
     def path(self, digest: str) -> Path:
         """Where the blob of this digest lies, whether it exists or not.
@@ -59,9 +65,13 @@ class Blobs:
         ValueError
             If that is no SHA-256 in hex.
         """
+        return Path(self._path(digest))
+
+    def _path(self, digest: str) -> str:
+        # Text, as there may be a hundred thousand of them and a Path takes longer to make than the file to look at.
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"{digest!r} is no SHA-256 digest: expected 64 hexadecimal digits")
-        return self.folder / digest[:2] / digest
+        return f"{self._top}/{digest[:2]}/{digest}"
 
     def exists(self, digest: str) -> bool:
         """Whether the blob is here."""
@@ -77,17 +87,79 @@ class Blobs:
         """
         return open(self.path(digest), "rb")
 
+    def read(self, digest: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """A stretch of the blob's content in pieces; raises as `open`."""
+        with self.open(digest) as file:
+            file.seek(start)
+            left = (stop if stop is not None else 1 << 62) - start
+            while left > 0 and (piece := file.read(min(_PIECE, left))):
+                left -= len(piece)
+                yield piece
+
+    def touch(self, digest: str) -> bool:
+        """Note that a blob is in use, so that `gc` spares it for a while; whether it is here.
+
+        It is the time of access that is set, as a blob may be a link to a file whose other times mean something.
+        """
+        path = self._path(digest)
+        try:
+            os.utime(path, ns=(time.time_ns(), os.stat(path).st_mtime_ns))
+        except FileNotFoundError:
+            return False
+        except OSError:  # somebody else's file, which may be read
+            return self.exists(digest)
+        return True
+
+    def lacking(self, digests: Iterable[str]) -> list[str]:
+        """Which of these blobs are not here; those that are, are young again."""
+        return [digest for digest in digests if not self.touch(digest)]
+
+    def size(self, digest: str) -> int | None:
+        """Bytes of the blob; None if it is not here."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
     def put_bytes(self, content: bytes) -> str:
         """Keep content; its digest."""
         digest = hashlib.sha256(content).hexdigest()
-        if not self.exists(digest):
-            fresh = self._fresh(digest)
+        if not self.touch(digest):
+            fresh = f"{self._top}/{digest[:2]}/.{os.getpid():x}{threading.get_ident():x}{next(_numbers):x}"
             try:
-                fresh.write_bytes(content)
-                os.replace(fresh, self.path(digest))
-            finally:
-                fresh.unlink(missing_ok=True)
+                file = os.open(fresh, _NEW, 0o666)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(fresh), exist_ok=True)
+                file = os.open(fresh, _NEW, 0o666)
+            try:
+                try:
+                    written = os.write(file, content)
+                    while written < len(content):
+                        written += os.write(file, memoryview(content)[written:])
+                finally:
+                    os.close(file)
+                os.replace(fresh, self._path(digest))
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(fresh)
+                raise
         return digest
+
+    @contextlib.contextmanager
+    def taking(self) -> Iterator[Path]:
+        """A path to write a blob's content to, whose digest is not known yet; what is left there is deleted."""
+        fresh = self._fresh(secrets.token_hex(32))
+        try:
+            yield fresh
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def keep(self, fresh: Path, digest: str) -> None:
+        """Give a whole file the name of its content, which the caller has hashed."""
+        target = self.path(digest)
+        if not self.touch(digest):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(fresh, target)
 
     def put_file(self, source: Path, *, digest: str | None = None, link: bool = False) -> str:
         """Keep a file's content; its digest.
@@ -128,15 +200,63 @@ class Blobs:
                 os.link(source, fresh)
                 return digest_of(fresh)
         with open(source, "rb") as content, open(fresh, "xb") as copy:
-            if fcntl is not None:
-                with contextlib.suppress(OSError):
-                    fcntl.ioctl(copy.fileno(), _FICLONE, content.fileno())
-                    return digest_of(fresh)
+            if _clone(content.fileno(), copy.fileno()):
+                return digest_of(fresh)
             checksum = hashlib.sha256()
             while piece := content.read(_PIECE):
                 checksum.update(piece)
                 copy.write(piece)
         return checksum.hexdigest()
+
+    def take_from(self, other: Blobs, digest: str) -> None:
+        """Bring a blob here that is whole in another folder: by a link, or else a copy that is verified.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not there.
+        BlobDamaged
+            If it is not what its name says.
+        """
+        if self.touch(digest):
+            return
+        source, fresh = other.path(digest), self._fresh(digest)
+        try:
+            os.link(source, fresh)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            self.put_file(source, digest=digest)
+            return
+        os.replace(fresh, self.path(digest))
+
+    def write_to(self, digest: str, target: Path) -> None:
+        """Write a blob to a new file, and verify it on the way.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such blob.
+        BlobDamaged
+            If it is not what its name says; no file is left then.
+        """
+        try:
+            content = self.open(digest)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"the blob {digest} is missing from {self.folder}") from None
+        with content:
+            if clone(content.fileno(), target):
+                found = digest_of(target)
+            else:
+                checksum = hashlib.sha256()
+                with open(target, "xb") as copy:
+                    while piece := content.read(_PIECE):
+                        checksum.update(piece)
+                        copy.write(piece)
+                found = checksum.hexdigest()
+        if found != digest:
+            target.unlink()
+            raise BlobDamaged(f"the blob {digest} in {self.folder} is damaged: its content has the digest {found}")
 
     def verify(self, digest: str) -> bool:
         """Whether the blob is here and its content is what its name says."""
@@ -171,6 +291,25 @@ class Blobs:
         folder = self.path(digest).parent
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f".{secrets.token_hex(8)}"
+
+
+def clone(source: int, target: Path) -> bool:
+    """Make a file that shares an open file's blocks, where the file system can; whether it could."""
+    if fcntl is None:
+        return False
+    with open(target, "xb") as copy:
+        cloned = _clone(source, copy.fileno())
+    if not cloned:
+        target.unlink()
+    return cloned
+
+
+def _clone(source: int, target: int) -> bool:
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(target, _FICLONE, source)
+            return True
+    return False
 
 
 def digest_of(path: Path) -> str:

@@ -432,6 +432,16 @@ class Pump:
 
     # The caller's thread.
 
+    def add(self, chore: Chore) -> None:
+        """Do something more now and then."""
+        self._chores.append(chore)
+        self._journal.wake.ring()
+
+    def hasten(self) -> None:
+        """Deliver what there is now; somebody waits for it."""
+        self._next_delivery = 0.0
+        self._wake()
+
     def settle(self, timeout: float) -> None:
         """Wait until what the run gathers by itself is in the journal."""
         self._hurry = True

@@ -169,6 +169,53 @@ class Finish(Record, tag="finish"):
     """What tracking cost: see `docs/concepts.md`."""
 
 
+class Artifact(Record, tag="artifact"):
+    """The run logs a version of an artifact, or a part of one that several writers build."""
+
+    time: float
+    token: str
+    """A random name of this act of logging, by which the writer asks what became of it."""
+    name: str
+    kind: str
+    """The artifact's type: `dataset`, `model`, …"""
+    digest: str
+    """SHA-256 of the manifest, which is a blob of this name."""
+    size: int
+    """Bytes of all entries."""
+    count: int
+    """Entries."""
+    project: str = ""
+    """The project the artifact belongs to; empty for the run's own."""
+    description: str = ""
+    metadata: dict[str, Json] = {}
+    aliases: list[str] = []
+    """What the version is to be called besides `latest`."""
+    tags: list[str] = []
+    ttl: float | None = None
+    """Seconds the version is kept; None for ever."""
+    draft: str = ""
+    """Names what several writers build together; empty if one writer logs alone."""
+    is_part: bool = False
+    """Whether this is one writer's part of the draft; otherwise it is the end of the draft, or no draft."""
+    parts: int = 0
+    """At the end of a draft, how many parts there have to be; 0 for those that are there."""
+
+
+class Use(Record, tag="use"):
+    """The run uses a version of an artifact."""
+
+    time: float
+    reference: str
+    """As the script wrote it: `model:best`, `digits/model:v3`."""
+    project: str
+    name: str
+    kind: str
+    """The artifact's type."""
+    number: int
+    """Of the version."""
+    digest: str
+
+
 AnyRecord: TypeAlias = (
     Start
     | Points
@@ -183,6 +230,8 @@ AnyRecord: TypeAlias = (
     | Alert
     | Rewind
     | Finish
+    | Artifact
+    | Use
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn
 
 from trackkit.core import notebook, records
 from trackkit.core.config import as_mapping
@@ -22,6 +22,9 @@ from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, PREFIX, Settings,
 from trackkit.core.sink import Known, check_uri, find_factory
 from trackkit.core.values import check_key, check_step
 from trackkit.version import __version__
+
+if TYPE_CHECKING:
+    from trackkit.core.artifact import Artifact
 
 Resume = Literal["never", "allow", "must", "auto"]
 Mode = Literal["online", "offline", "disabled"]
@@ -452,6 +455,26 @@ def watch(*arguments: Any, **named: Any) -> None:
 def unwatch(models: Any = None) -> None:
     """`Run.unwatch` of the current run."""
     _required().unwatch(models)
+
+
+def log_artifact(*arguments: Any, **named: Any) -> Artifact:
+    """`Run.log_artifact` of the current run."""
+    return _required().log_artifact(*arguments, **named)
+
+
+def use_artifact(*arguments: Any, **named: Any) -> Artifact:
+    """`Run.use_artifact` of the current run."""
+    return _required().use_artifact(*arguments, **named)
+
+
+def save(*arguments: Any, **named: Any) -> list[str]:
+    """`Run.save` of the current run."""
+    return _required().save(*arguments, **named)
+
+
+def restore(*arguments: Any, **named: Any) -> IO[str] | None:
+    """`Run.restore` of the current run."""
+    return _required().restore(*arguments, **named)
 
 
 def finish(exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:

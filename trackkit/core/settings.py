@@ -70,6 +70,15 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     signals: bool = True
     """Handle SIGTERM, if nobody else does."""
 
+    cache_dir: str = ""
+    """Where what was downloaded and what is known of files is kept; by default the platform's cache folder."""
+    cache_mb: int = 10240
+    """How large that cache may grow, MiB; 0 for no cache."""
+    blobs: str = ""
+    """Where the store's files are: `s3://BUCKET/PREFIX` or a folder; by default `blobs` in the store's folder."""
+    max_bytes: int = 0
+    """Bytes of artifacts that a run may log; 0 for no limit."""
+
     interval: float = 1.0
     """Seconds between two deliveries to the sinks."""
     write_back_interval: float = 5.0
@@ -151,6 +160,17 @@ def user_folder(environ: Mapping[str, str] | None = None) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_config_dir("trackkit"))
+
+
+def cache_folder(settings: Settings) -> Path:
+    """The folder of the client's cache."""
+    if settings.cache_dir:
+        return Path(settings.cache_dir).expanduser().absolute()
+    if os.name == "posix" and os.uname().sysname != "Darwin":
+        return Path(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")) / "trackkit"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("trackkit"))
 
 
 def _from_file(path: Path) -> dict[str, Any]:

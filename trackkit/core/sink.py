@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -155,6 +155,202 @@ class Holding(Protocol):
 
     @property
     def files_waiting(self) -> int: ...
+
+
+class Shelved(msgspec.Struct):
+    """A version of an artifact as a sink's target has it; times in seconds since the epoch."""
+
+    id: str
+    """Names the version at the target, whatever its aliases become."""
+    project: str
+    name: str
+    type: str
+    number: int
+    digest: str
+    size: int
+    count: int
+    created: float
+    description: str = ""
+    metadata: dict[str, records.Json] = {}
+    aliases: list[str] = []
+    tags: list[str] = []
+    expires: float | None = None
+    run: str = ""
+    """The id of the run that logged it."""
+    source: str = ""
+    """The version it was linked from, `project/name:v3`."""
+
+
+class Submitted(msgspec.Struct):
+    """What became of an artifact that was logged.
+
+    Attributes
+    ----------
+    state
+        `unknown` (it has not arrived), `pending` (not all of its files have), `committed`, or `refused`.
+    reason
+        Why it was refused.
+    version
+        The version it is, once committed.
+    """
+
+    state: str
+    reason: str = ""
+    version: Shelved | None = None
+
+
+class Edit(msgspec.Struct):
+    """What to change of a version; None leaves a field as it is."""
+
+    description: str | None = None
+    metadata: dict[str, records.Json] | None = None
+    tags: list[str] | None = None
+    expires: float | None = None
+    keep: bool = False
+    """It never expires."""
+    aliases_added: Sequence[str] = ()
+    aliases_removed: Sequence[str] = ()
+
+
+class RunName(msgspec.Struct, frozen=True):
+    """A run that logged or used an artifact."""
+
+    project: str
+    id: str
+    name: str
+    state: str
+
+    @property
+    def path(self) -> str:
+        """`project/id`, by which the run is found again."""
+        return f"{self.project}/{self.id}"
+
+
+class Shelf(Protocol):
+    """The artifacts of a sink's target, as a training process reads them. May be used from several threads.
+
+    Everything raises `SinkError` where the target can't be reached.
+    """
+
+    def find(self, reference: str, project: str, type: str | None = None) -> Shelved | None:
+        """The version a reference means, in a project unless it names another; None if there is none."""
+        ...
+
+    def submitted(self, run: str, token: str) -> Submitted:
+        """What became of an artifact that a run logged."""
+        ...
+
+    def fetch(self, id: str, digest: str, size: int, target: Path) -> None:
+        """Write a blob of a version to a new file, verified; of its manifest, whose size is not known, 0.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not there.
+        BlobDamaged
+            If it is not what its digest says.
+        """
+        ...
+
+    def edit(self, id: str, edit: Edit) -> Shelved:
+        """Change a version."""
+        ...
+
+    def delete(self, id: str, *, aliases: bool) -> None:
+        """Delete a version; one that has aliases besides `latest` only if told so."""
+        ...
+
+    def link(self, id: str, project: str, name: str, aliases: list[str]) -> Shelved:
+        """Make a version of another collection from a version."""
+        ...
+
+    def producer(self, id: str) -> RunName | None:
+        """The run that logged a version."""
+        ...
+
+    def consumers(self, id: str) -> list[RunName]:
+        """The runs that used a version."""
+        ...
+
+    def restore(self, run: str, path: str, target: Path) -> bool:
+        """Write the newest file of a run that is listed under a path to a new file; False if there is none."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class CollectionState(msgspec.Struct):
+    """The versions of a name: how many, their bytes, and the number of the newest; times in seconds."""
+
+    project: str
+    name: str
+    type: str
+    description: str
+    created: float
+    updated: float
+    versions: int
+    size: int
+    latest: int | None
+
+
+class Move(msgspec.Struct):
+    """An alias was set, moved or taken away; `before` and `after` are numbers of versions, `actor` who did it."""
+
+    alias: str
+    before: int | None
+    after: int | None
+    actor: str
+    time: float
+
+
+class BudgetState(msgspec.Struct):
+    """How many bytes a project's artifacts may take, how many they do, and what happens when there would be more."""
+
+    project: str
+    bytes: int
+    rule: str
+    used: int
+
+
+class Catalogue(Shelf, Protocol):
+    """The artifacts of a store, as people look through them and look after them."""
+
+    def collections(self, project: str | None = None, type: str | None = None) -> list[CollectionState]:
+        """The names, the one that changed last first."""
+        ...
+
+    def versions(self, project: str, name: str) -> list[Shelved]:
+        """The versions of a name, the newest first."""
+        ...
+
+    def moves(self, project: str, name: str) -> list[Move]:
+        """Who moved the aliases of a name, the latest first."""
+        ...
+
+    def protect(self, id: str, alias: str, protected: bool) -> Shelved:
+        """Have an alias mean a version, and say whether runs may move it."""
+        ...
+
+    def budgets(self) -> list[BudgetState]:
+        """The budgets of projects."""
+        ...
+
+    def set_budget(self, project: str, limit: int, rule: str) -> None:
+        """Give a project a budget; 0 bytes for none."""
+        ...
+
+    def of_run(self, run: str) -> tuple[list[Shelved], list[Shelved]]:
+        """The versions a run logged, and those it used, in the order it did."""
+        ...
+
+
+@runtime_checkable
+class Shelving(Protocol):
+    """A sink whose target keeps artifacts that can be read back."""
+
+    def shelf(self) -> Shelf:
+        """The artifacts, without opening the sink; closed by the caller."""
+        ...
 
 
 class Known(msgspec.Struct):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trackkit.backend.store.database import SchemaTooNew
 from trackkit.backend.store.filters import FilterError
 from trackkit.query.api import Api
+from trackkit.query.artifacts import Artifact, ArtifactNotFound
 from trackkit.query.files import File
 from trackkit.query.listing import Project, Runs
 from trackkit.query.media import MediaItem
@@ -18,6 +19,8 @@ from trackkit.query.watched import Histogram, Watched
 __all__ = [
     "Alert",
     "Api",
+    "Artifact",
+    "ArtifactNotFound",
     "File",
     "FilterError",
     "Histogram",

@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trackkit.backend.store.runs import PAGE
+from trackkit.core.artifact import Artifact as CoreArtifact
+from trackkit.core.sink import BudgetState, CollectionState, Move, Shelved
+from trackkit.query.artifacts import Artifact, Artifacts
 from trackkit.query.listing import Project, Runs, list_runs
 from trackkit.query.local import LocalSource
 from trackkit.query.moments import moment
@@ -61,6 +64,7 @@ class Api:
         self, uri: str | os.PathLike[str] | None = None, *, progress: Callable[[int, int], None] | None = None
     ) -> None:
         self._source = _open(uri, progress)
+        self._artifacts = Artifacts(self._source)
 
     def projects(self) -> list[Project]:
         """The projects, the one with the latest activity first."""
@@ -111,6 +115,65 @@ class Api:
         if found is None:
             raise RunNotFound(self._absence(path))
         return Run(self._source, found)
+
+    def artifact(self, name: str, type: str | None = None) -> Artifact:
+        """The version of an artifact named `project/name:alias`, `name:v3`, or by a digest.
+
+        Raises
+        ------
+        ArtifactNotFound
+            If there is none.
+        ValueError
+            If the name means nothing, or several projects have it.
+        """
+        return self._artifacts.find(name, type)
+
+    def artifacts(self, type: str | None = None, project: str | None = None, name: str | None = None) -> list[Artifact]:
+        """Versions of artifacts, the newest of each name first.
+
+        Parameters
+        ----------
+        type, project, name
+            Only those.
+        """
+        return self._artifacts.listed(type, project, name)
+
+    def collections(self, project: str | None = None, type: str | None = None) -> list[CollectionState]:
+        """The names that artifacts have, the one that changed last first: how many versions, bytes, and when."""
+        return self._artifacts.collections(project, type)
+
+    def versions(self, name: str) -> list[Shelved]:
+        """The versions of `project/name`, the newest first."""
+        return self._artifacts.versions(name)
+
+    def alias_history(self, name: str) -> list[Move]:
+        """Who moved the aliases of `project/name`, the latest first."""
+        return self._artifacts.moves(name)
+
+    def protect_alias(self, artifact: CoreArtifact, alias: str, protect: bool = True) -> None:
+        """Have an alias mean a version, and let no run move it any more, or again."""
+        self._artifacts.protect(artifact, alias, protect)
+
+    def budgets(self) -> list[BudgetState]:
+        """How many bytes the artifacts of projects may take, and do."""
+        return self._artifacts.budgets()
+
+    def set_budget(self, project: str, max_bytes: int, rule: str = "refuse") -> None:
+        """Say how many bytes the artifacts of a project may take; 0 for no limit.
+
+        Parameters
+        ----------
+        rule
+            What happens when a version would be too much: `refuse` it, or delete older ones but for those that have an
+            alias (`keep aliased`), and in each collection the last (`keep last 5`) or the best (`keep best 3 by
+            val/acc`, `keep best 3 by -val/loss`).
+
+        Raises
+        ------
+        ValueError
+            If the rule is none.
+        """
+        self._artifacts.set_budget(project, max_bytes, rule)
 
     def _absence(self, path: str) -> str:
         """What to say where there is no such run: those whose id or name are like it."""

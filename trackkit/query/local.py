@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, cast
 
 from trackkit.backend.store import gradients, history, lines, media, objects, runs, series
+from trackkit.backend.store.database import Database
 from trackkit.backend.store.filters import Node
 from trackkit.backend.store.history import History
 from trackkit.backend.store.media import MediaKey
 from trackkit.backend.store.objects import ObjectRow
 from trackkit.backend.store.runs import AlertRow, Flat, ProjectRow, RunRow
 from trackkit.backend.store.series import Points
+from trackkit.backend.store.shelf import StoreShelf
+from trackkit.core.sink import Catalogue
 from trackkit.query.source import Handle, RunNotFound
 from trackkit.query.store import Store
 
@@ -25,6 +29,11 @@ class LocalSource:
         self._store = store
         self.place = str(store.path)
         self.name = str(store.root)
+        self.artifacts: Catalogue = StoreShelf(self._reading, store.changing, store.blobs)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Database]:
+        yield self._store.db
 
     def projects(self) -> list[ProjectRow]:
         return runs.projects(self._store.db)

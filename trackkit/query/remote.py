@@ -23,7 +23,8 @@ from trackkit.backend.store.runs import AlertRow, Flat, ProjectRow, RunRow
 from trackkit.backend.store.series import HIGHEST, Points, in_time_order
 from trackkit.backend.store.transfer import Edit, RunRecord
 from trackkit.core.connection import Connection, path_of, reason
-from trackkit.core.sink import SinkError
+from trackkit.core.server_shelf import ServerShelf
+from trackkit.core.sink import Catalogue, SinkError
 from trackkit.query.source import Handle, RunNotFound
 
 PAGE: Final = 100
@@ -152,6 +153,7 @@ class RemoteSource:
         self._url = url
         self._local = threading.local()
         self.place = self.name = self._connection.origin
+        self.artifacts: Catalogue = ServerShelf(url)
         self.handles(None, "-created", 0)  # asked now, so that a server that does not answer is reported here
 
     @property

@@ -16,6 +16,7 @@ from trackkit.backend.store.history import History
 from trackkit.backend.store.runs import RunRow
 from trackkit.backend.store.series import HIGHEST, LOWEST
 from trackkit.query import pages
+from trackkit.query.artifacts import Artifact, Artifacts
 from trackkit.query.files import File
 from trackkit.query.frames import Format, frame
 from trackkit.query.media import MediaItem
@@ -96,6 +97,11 @@ class Run:
     @summary.setter
     def summary(self, values: Mapping[str, Any]) -> None:
         self._summary = Summary(entries.flatten(values), self.update)
+
+    @property
+    def path(self) -> str:
+        """`project/id`, by which the run is found again."""
+        return f"{self.project}/{self.id}"
 
     @property
     def duration(self) -> float:
@@ -339,6 +345,14 @@ class Run:
         if before[-1].metadata.get("log_mode") == "INCREMENTAL":
             return LoggedTable(self._source, self._row, [item for item in before if "increment" in item.metadata])
         return LoggedTable(self._source, self._row, before[-1:])
+
+    def logged_artifacts(self) -> list[Artifact]:
+        """The versions of artifacts the run logged, in the order it did."""
+        return Artifacts(self._source).of_run(self.id)[0]
+
+    def used_artifacts(self) -> list[Artifact]:
+        """The versions of artifacts the run used, in the order it did."""
+        return Artifacts(self._source).of_run(self.id)[1]
 
     def alerts(self) -> list[Alert]:
         """The run's alerts in the order they were given."""

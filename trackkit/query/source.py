@@ -12,6 +12,7 @@ from trackkit.backend.store.media import MediaKey
 from trackkit.backend.store.objects import ObjectRow
 from trackkit.backend.store.runs import AlertRow, Flat, ProjectRow, RunRow
 from trackkit.backend.store.series import Points
+from trackkit.core.sink import Catalogue
 
 Handle: TypeAlias = int | str
 """What a source knows a run by: its number in a folder, its id on a server."""
@@ -31,6 +32,8 @@ class Source(Protocol):
     """What people call it: the database's path, or the server's address."""
     name: str
     """What `Api` was given: the folder, or the server's address."""
+    artifacts: Catalogue
+    """The artifacts there."""
 
     def projects(self) -> list[ProjectRow]:
         """The projects, the one with the latest activity first."""

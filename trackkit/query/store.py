@@ -15,9 +15,9 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from trackkit.backend.store import plugin
+from trackkit.backend.store.blobstore import local_file, open_blobs
 from trackkit.backend.store.database import Busy, Database
 from trackkit.backend.store.sqlite import SQLiteDatabase
-from trackkit.core.blobs import Blobs
 
 DATABASE: Final = "trackkit.db"
 RECOVERY_PAUSE: Final = 2.0
@@ -49,7 +49,7 @@ class Store:
     ) -> None:
         self.path = _database_path(uri)
         self.root = self.path.parent
-        self.blobs = Blobs(self.root)
+        self.blobs = open_blobs(self.root)
         self._local = threading.local()
         _recover(self.root, progress)
         if not self.path.is_file():
@@ -80,8 +80,11 @@ class Store:
         return self.root / "journals" / run
 
     def blob(self, digest: str) -> Path:
-        """The file of a blob."""
-        return self.root / "blobs" / digest[:2] / digest
+        """The file of a blob, or where it would be."""
+        try:
+            return local_file(self.blobs, digest)
+        except FileNotFoundError:
+            return self.root / "blobs" / digest[:2] / digest
 
     def _absence(self) -> str:
         if (self.root / "journals").is_dir():

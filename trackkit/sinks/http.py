@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 import zstandard
 
+from trackkit.backend.store import freight
 from trackkit.backend.store.columns import is_record
-from trackkit.core import records, wire
+from trackkit.core import wire
 from trackkit.core.connection import path_of
-from trackkit.core.sink import Batch, Known, SinkError, SinkRefused
+from trackkit.core.server_shelf import ServerShelf
+from trackkit.core.sink import Batch, Known, Shelf, SinkError, SinkRefused
 from trackkit.sinks.client import Client, Refused, TooLarge
+from trackkit.sinks.server_target import ServerTarget
 from trackkit.sinks.uploads import Uploads
 
 HEARTBEAT_SECONDS: Final = 15.0
@@ -62,8 +65,7 @@ class HTTPSink:
     def open(self, run: str, writer: str) -> int:
         self._run, self._writer = run, writer
         self._position, self._durable = self._take_answer(self._client.request("GET", self._journal())), 0
-        for digest in self._missing():
-            self._upload(digest, 0)
+        self._take_up()
         return self._position
 
     def write(self, batch: Batch) -> int:
@@ -148,26 +150,30 @@ class HTTPSink:
         self.stop_requested = self.stop_requested or bool(stop)
         return position
 
-    def _missing(self) -> list[str]:
-        """Blobs of the run that the server lacks and that are here."""
-        answer = self._client.request("GET", path_of("runs", self._run, "missing"))
-        known = answer.get("digests")
-        return [str(digest) for digest in known] if isinstance(known, list) else []
+    def _take_up(self) -> None:
+        """Send files that the server still lacks and that are here, of what it has the records of."""
+        path = path_of("runs", self._run, "missing")
+        answer = self._client.request("GET", f"{path}?writer={quote(self._writer)}")
+        digests, waiting = answer.get("digests"), answer.get("waiting", [])
+        if not isinstance(digests, list) or not isinstance(waiting, list):
+            raise SinkError(f"the answer of {self._client.origin} was damaged on its way")
+        for digest in digests:
+            self._sending().add(str(digest), 0)
+        for each in waiting:
+            self._sending().add_version(str(each["token"]), str(each["digest"]), 0)
 
     def _add_blobs(self, batch: Batch) -> None:
-        start = batch.start
-        for payload, end in zip(batch.payloads, batch.ends, strict=True):
-            if is_record(payload, b"object"):
-                with contextlib.suppress(msgspec.MsgspecError):
-                    record = records.decode(payload)
-                    if isinstance(record, records.Object) and record.digest:
-                        self._upload(record.digest, start)
-            start = end
+        for offset, record in freight.items(batch):
+            self._sending().add_item(record, offset)
 
-    def _upload(self, digest: str, offset: int) -> None:
+    def _sending(self) -> Uploads:
         if self._uploads is None:
-            self._uploads = Uploads(self._uri, self._root)
-        self._uploads.add(digest, offset)
+            self._uploads = Uploads(lambda: ServerTarget(self._uri, self._run), self._root)
+        return self._uploads
+
+    def shelf(self) -> Shelf:
+        """The server's artifacts; see `core.sink.Shelving`."""
+        return ServerShelf(self._uri)
 
 
 def _with_numbers(value: object) -> object:

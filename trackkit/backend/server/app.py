@@ -53,7 +53,7 @@ def make_app(config: ServerConfig, storage: Storage | None = None) -> Starlette:
     storage
         The store, by default that which `config` names; closed when the application ends.
     """
-    storage = storage or open_storage(config.store, config.root)
+    storage = storage or open_storage(config.store, config.root, config.blobs)
     services = Services(
         config,
         storage,

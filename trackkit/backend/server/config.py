@@ -37,6 +37,8 @@ class ServerConfig(msgspec.Struct, frozen=True):
         The largest file taken, MiB; 0 for no limit but the disk's.
     embed_from
         Origins whose pages may show the dashboard in a frame.
+    blobs
+        Where files are, `s3://…` or a folder; by default in `root`.
     """
 
     store: str
@@ -48,6 +50,7 @@ class ServerConfig(msgspec.Struct, frozen=True):
     max_batch_mb: int = 64
     max_blob_mb: int = 0
     embed_from: tuple[str, ...] = ()
+    blobs: str = ""
 
     def hosts(self) -> frozenset[str]:
         """The values of the `Host` header, without port, that mean this server."""

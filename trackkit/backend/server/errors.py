@@ -17,6 +17,7 @@ CODES = {
     410: "gone",
     413: "too_large",
     415: "unsupported",
+    416: "range_not_satisfiable",
     421: "misdirected",
     429: "too_many_requests",
     500: "internal",

@@ -13,12 +13,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from trackkit.backend.store import changes
+from trackkit.backend.store.blobstore import BlobStore, open_blobs
 from trackkit.backend.store.changes import Change
 from trackkit.backend.store.database import Busy, Database, Unavailable
 from trackkit.backend.store.ingest import Ingest
 from trackkit.backend.store.notices import Listener
 from trackkit.backend.store.postgres import PostgresDatabase, PostgresPool
-from trackkit.core.blobs import Blobs
 from trackkit.core.sink import Batch
 
 logger = logging.getLogger("trackkit.server")
@@ -53,6 +53,8 @@ class PostgresStorage:
         As of `PostgresDatabase`.
     root
         The folder of blobs, which servers that share the database have to share, too.
+    blobs
+        Where blobs are instead; see `open_blobs`.
 
     Raises
     ------
@@ -60,10 +62,12 @@ class PostgresStorage:
         If PostgreSQL can't be reached.
     """
 
-    def __init__(self, url: str, root: Path) -> None:
+    blobs: BlobStore
+
+    def __init__(self, url: str, root: Path, blobs: str = "") -> None:
         parts = urlsplit(url)
         self.name = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
-        self.blobs = Blobs(root.absolute())
+        self.blobs = open_blobs(root.absolute(), blobs)
         with contextlib.closing(PostgresDatabase(url)) as db:
             db.migrate()
         self._pool = PostgresPool(url, CONNECTIONS, patience=PATIENCE_SECONDS, limit=STATEMENT_SECONDS)
@@ -84,6 +88,12 @@ class PostgresStorage:
     @contextlib.contextmanager
     def changing(self) -> Iterator[Database]:
         with self._pool.connection() as db, db.atomic():
+            yield db
+            db.notify(CHANNEL, "")
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[Database]:
+        with self._pool.connection() as db:
             yield db
             db.notify(CHANNEL, "")
 

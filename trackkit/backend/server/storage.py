@@ -16,11 +16,11 @@ from typing import Final, Protocol
 
 from trackkit.backend.server.matching import Matcher
 from trackkit.backend.store import changes, plugin, recovery
+from trackkit.backend.store.blobstore import BlobStore, open_blobs
 from trackkit.backend.store.changes import Change
 from trackkit.backend.store.database import Database
 from trackkit.backend.store.ingest import Ingest
 from trackkit.backend.store.sqlite import DATABASE_NAME, SQLiteDatabase
-from trackkit.core.blobs import Blobs
 from trackkit.core.sink import Batch
 
 _WRITERS_KEPT: Final = 1024
@@ -32,7 +32,7 @@ class Storage(Protocol):
 
     name: str
     """What people call the store: its path, or its database without the password."""
-    blobs: Blobs
+    blobs: BlobStore
 
     def reading(self) -> contextlib.AbstractContextManager[Database]:
         """A connection to read with.
@@ -46,6 +46,10 @@ class Storage(Protocol):
 
     def changing(self) -> contextlib.AbstractContextManager[Database]:
         """A connection in a transaction: all that is done with it or, on an exception, none."""
+        ...
+
+    def working(self) -> contextlib.AbstractContextManager[Database]:
+        """A connection to write with that is in no transaction: whoever has it makes some."""
         ...
 
     def write(self, run: str, writer: str, batch: Batch) -> int:
@@ -71,7 +75,7 @@ class Storage(Protocol):
     def close(self) -> None: ...
 
 
-def open_storage(store: str, root: Path) -> Storage:
+def open_storage(store: str, root: Path, blobs: str = "") -> Storage:
     """The storage of a store.
 
     Parameters
@@ -80,12 +84,14 @@ def open_storage(store: str, root: Path) -> Storage:
         A folder, or the URL of a PostgreSQL database.
     root
         The folder of blobs.
+    blobs
+        Where blobs are instead; see `open_blobs`.
     """
     if is_postgres(store):
         from trackkit.backend.server.postgres_storage import PostgresStorage
 
-        return PostgresStorage(store, root)
-    return SQLiteStorage(root)
+        return PostgresStorage(store, root, blobs)
+    return SQLiteStorage(root, blobs)
 
 
 def is_postgres(store: str) -> bool:
@@ -100,13 +106,15 @@ class SQLiteStorage:
     ----------
     root
         The store's folder; made with its database if there is none.
+    blobs
+        Where its blobs are; see `open_blobs`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, blobs: str = "") -> None:
         self.root = root.absolute()
         self.path = self.root / DATABASE_NAME
         self.name = str(self.root)
-        self.blobs = Blobs(self.root)
+        self.blobs = open_blobs(self.root, blobs)
         self._local = threading.local()
         self._opened: list[SQLiteDatabase] = []
         self._opening = threading.Lock()
@@ -145,6 +153,12 @@ class SQLiteStorage:
     def changing(self) -> Iterator[Database]:
         with self._writing, self._writer.atomic():
             yield self._writer
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[Database]:
+        # A connection of its own: what it does may take long, and must not keep batches waiting.
+        with contextlib.closing(SQLiteDatabase(self.path)) as db:
+            yield db
 
     def write(self, run: str, writer: str, batch: Batch) -> int:
         with self._writing:

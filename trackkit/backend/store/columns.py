@@ -23,7 +23,7 @@ from trackkit.core.summary import Statistics
 _TAG = b"\x96\xa1p\xd3"
 _STEP_AT, _DOUBLE_AT, _TIME_AT, _KEYS_AT = 4, 12, 13, 21
 _DOUBLE, _NO_TEXTS = 0xCB, 0x80
-_WHOLE = ("step", "pid", "size", "exit_code")
+_WHOLE = ("number", "count", "parts", "step", "pid", "size", "exit_code")
 _REST_EVERY = 64
 """Records between two rests: 30 µs of work on the fast path, some 100 µs on the slow one."""
 
@@ -138,12 +138,15 @@ def _fits(record: AnyRecord) -> bool:
     """Whether the record's whole numbers have 64 bits at most, and its digest is one."""
     if isinstance(record, records.Object) and record.digest and not is_digest(record.digest):
         return False
+    if isinstance(record, records.Artifact | records.Use) and not is_digest(record.digest):
+        return False
     return all(-(2**63) <= (getattr(record, name, 0) or 0) < 2**63 for name in _WHOLE)
 
 
 def is_record(payload: bytes, tag: bytes) -> bool:
     """Whether a payload is a record of this tag, told without decoding it."""
-    return payload[1:].startswith(bytes([0xA0 | len(tag)]) + tag)
+    start = 3 if payload[:1] == b"\xdc" else 1  # an array of more than 15 has a longer header
+    return payload[start : start + 1 + len(tag)] == bytes([0xA0 | len(tag)]) + tag
 
 
 def _layout(keys: list[str]) -> bytes:

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from trackkit.backend.store.blobstore import Contents, read_all
 from trackkit.backend.store.database import Database
 from trackkit.backend.store.series import HIGHEST, LOWEST
-from trackkit.core.blobs import Blobs
 from trackkit.core.gradients import frames
 from trackkit.core.gradients.frames import BINS, Frame, Layers
 
@@ -92,38 +92,34 @@ def keys(db: Database, run: int) -> list[WatchedKey]:
     return [WatchedKey(*row) for row in db.query(sql, [run])]
 
 
-def steps(db: Database, blobs: Blobs, run: int, key: str, first: int = LOWEST, last: int = HIGHEST) -> list[Step]:
+def steps(db: Database, blobs: Contents, run: int, key: str, first: int = LOWEST, last: int = HIGHEST) -> list[Step]:
     """The watched steps in a range, in the order of steps and then of time; content that is not here is left out."""
     sql = """select step, time, writer, metadata, digest, inline from objects
              where run = ? and kind = 'watch' and key = ? and step >= ? and step <= ?
              order by step, time, writer, seq"""
     found = []
     for step, time, writer, metadata, digest, inline in db.query(sql, [run, key, first, last]):
-        if digest and not blobs.exists(digest):
+        if digest and blobs.size(digest) is None:
             continue
         layers = str(msgspec.json.decode(metadata).get("layers", ""))
         found.append(Step(step, time, writer, layers, _content(blobs, digest, inline)))
     return found
 
 
-def _content(blobs: Blobs, digest: str, inline: Any) -> Callable[[], bytes]:
+def _content(blobs: Contents, digest: str, inline: Any) -> Callable[[], bytes]:
     if not digest:
         return lambda: bytes(inline or b"")
 
-    def read() -> bytes:
-        with blobs.open(digest) as file:
-            return file.read()
-
-    return read
+    return lambda: read_all(blobs, digest)
 
 
-def layers(db: Database, blobs: Blobs, run: int, key: str) -> dict[str, Layers]:
+def layers(db: Database, blobs: Contents, run: int, key: str) -> dict[str, Layers]:
     """The names of layers, by the digest that steps refer to them by."""
     sql = """select metadata, digest, inline from objects
              where run = ? and kind = 'layers' and key = ? order by time, writer, seq"""
     found: dict[str, Layers] = {}
     for metadata, digest, inline in db.query(sql, [run, key]):
-        if digest and not blobs.exists(digest):
+        if digest and blobs.size(digest) is None:
             continue
         try:
             decoded = msgspec.json.decode(_content(blobs, digest, inline)(), type=Layers)
@@ -135,7 +131,7 @@ def layers(db: Database, blobs: Blobs, run: int, key: str) -> dict[str, Layers]:
 
 
 def read(
-    db: Database, blobs: Blobs, run: int, key: str, first: int = LOWEST, last: int = HIGHEST, *, histograms: bool
+    db: Database, blobs: Contents, run: int, key: str, first: int = LOWEST, last: int = HIGHEST, *, histograms: bool
 ) -> Watched:
     """What was watched under a key in a range of steps.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from trackkit.backend.store import changes, recount, rewinds, seal, series, summaries, writers
+from trackkit.backend.store import changes, recount, rewinds, seal, series, submissions, summaries, writers
 from trackkit.backend.store.columns import Separated, separate
 from trackkit.backend.store.database import Database
 from trackkit.backend.store.seal import Plan, Series
@@ -212,6 +212,10 @@ class Ingest:
                 writers.add_metadata(self.db, run, record.values)
             case records.Object():
                 self._add_object(run, seq, record)
+            case records.Artifact():
+                submissions.receive(self.db, run, self.writer, seq, record)
+            case records.Use():
+                submissions.note_use(self.db, run, self.writer, seq, record)
             case records.Alert():
                 columns = ["run", "writer", "seq", "time", "level", "title", "text"]
                 when = writers.microseconds(record.time)

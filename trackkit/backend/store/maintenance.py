@@ -10,17 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from trackkit.backend.store import codec, recovery, runs, salvage, writers
-from trackkit.backend.store.columns import is_record
+from trackkit.backend.store import artifacts, codec, collection, recovery, runs, salvage, submissions, writers
+from trackkit.backend.store.blobstore import BlobStore, open_blobs, read_all
 from trackkit.backend.store.database import Busy, SchemaTooNew
 from trackkit.backend.store.sqlite import DATABASE_NAME, SQLiteDatabase
-from trackkit.core import journal, records
-from trackkit.core.blobs import Blobs
-from trackkit.core.journal import JournalReader
+from trackkit.core import journal
+from trackkit.core.manifest import Manifest, ManifestDamaged
 
-GRACE_SECONDS = 3600.0
-"""A blob nothing refers to may be one whose record is still on its way; after this long it is not."""
-_PIECE_BYTES = 8 << 20
+GRACE_SECONDS = collection.GRACE_SECONDS
 
 
 class Finding(msgspec.Struct):
@@ -29,7 +26,7 @@ class Finding(msgspec.Struct):
     Attributes
     ----------
     kind
-        `database`, `journal`, `blob`, `series` or `run`.
+        `database`, `journal`, `blob`, `artifact`, `series` or `run`.
     text
         A sentence: what is wrong, and what can be done where it is not done yet.
     repaired
@@ -64,11 +61,12 @@ class Freed(msgspec.Struct):
 
     Attributes
     ----------
-    runs, blobs, journals, bytes
+    runs, versions, blobs, journals, bytes
         How many, and the bytes on disk they took, with those the database gave back.
     """
 
     runs: int = 0
+    versions: int = 0
     blobs: int = 0
     journals: int = 0
     bytes: int = 0
@@ -140,15 +138,20 @@ def gc(root: Path, dry_run: bool = False, *, progress: recovery.Progress | None 
         If other processes write to the database without a pause.
     """
     path = root / DATABASE_NAME
-    if not path.exists():
-        raise FileNotFoundError(f"there is no trackkit store in {root}: expected {DATABASE_NAME} in it")
     freed = Freed()
+    if not path.exists():
+        if not (root / "journals").is_dir() and not (root / "blobs").is_dir():
+            raise FileNotFoundError(f"there is no trackkit store in {root}: expected {DATABASE_NAME} in it")
+        _delete_journals(root, dry_run, freed)
+        _add(freed, collection.collect(None, root, dry_run))
+        return freed
     with contextlib.closing(SQLiteDatabase(path, read_only=dry_run)) as db:
         db.migrate()
         steps: list[Callable[[], None]] = [
             lambda: _empty_trash(db, dry_run, freed),
+            lambda: _delete_expired(db, dry_run, freed),
             lambda: _delete_journals(root, dry_run, freed),
-            lambda: _delete_blobs(db, root, dry_run, freed),
+            lambda: _add(freed, collection.collect(db, root, dry_run)),
             lambda: _shrink(db, dry_run, freed),
         ]
         for number, step in enumerate(steps):
@@ -190,7 +193,7 @@ def _check_journals(root: Path, repair: bool, report: Report) -> None:
         lock = recovery.lock_dead(folder)
         if lock is None:
             continue
-        contents = _read(folder)
+        contents = collection.read_journal(folder)
         lock.release()
         name = f"the journal of run {folder.parent.name}, writer {folder.name}"
         found[folder] = [Finding("journal", f"{name} is damaged: {text}") for text in contents.damage]
@@ -303,9 +306,9 @@ def _unreadable_chunks(db: SQLiteDatabase) -> Iterator[tuple[str, str, int]]:
 
 
 def _check_blobs(db: SQLiteDatabase, root: Path, repair: bool, report: Report) -> None:
-    """Blobs that are missing, that are not what their name says, or that nothing refers to."""
-    blobs = Blobs(root)
-    present, named = set(blobs.iterate()), _listed(db)
+    """Blobs that are missing, that are not what their name says, or that nothing refers to; manifests, too."""
+    blobs = open_blobs(root)
+    present, named = {state.digest for state in blobs.states()}, collection.listed(db)
     report.checked["blobs"] = len(present)
     for digest, path in sorted(named.items()):
         if digest not in present:
@@ -313,82 +316,60 @@ def _check_blobs(db: SQLiteDatabase, root: Path, repair: bool, report: Report) -
                 f"the content of {path} is missing: there is no blob {digest}; sync the run again if its journal exists"
             )
             report.findings.append(Finding("blob", text))
-    unreferenced = set(_unreferenced(db, root))
+    unreferenced = set(collection.unreferenced(db, root, blobs))
     for digest in sorted(present - unreferenced):
         if not blobs.verify(digest):
             text = f"the blob {digest} is damaged: its content has another digest; restore it from a copy"
             report.findings.append(Finding("blob", text))
+    _check_manifests(db, blobs, present, report)
+    _check_waiting(db, blobs, repair, report)
     for digest in sorted(unreferenced):
         finding = Finding("blob", f"nothing refers to the blob {digest}; `trackkit gc` deletes it")
         if repair:
-            blobs.delete(digest)
+            collection.delete(db, root, blobs, [digest])
             finding.repaired = True
         report.findings.append(finding)
 
 
+def _check_manifests(db: SQLiteDatabase, blobs: BlobStore, present: set[str], report: Report) -> None:
+    """Versions whose manifest can't be read, or names blobs that are missing."""
+    sql = """select c.project, c.name, v.number, v.digest from versions v join collections c using (collection)
+             where v.deleted is null order by c.project, c.name, v.number"""
+    rows = db.query(sql)
+    report.checked["versions"] = len(rows)
+    for project, name, number, digest in rows:
+        what = f"{project}/{name}:v{number}"
+        try:
+            manifest = Manifest.decode(read_all(blobs, digest))
+        except FileNotFoundError:
+            text = f"the manifest {digest} of {what} is missing; log the artifact again, or delete the version"
+            report.findings.append(Finding("artifact", text))
+            continue
+        except ManifestDamaged as error:
+            report.findings.append(Finding("artifact", f"the manifest of {what} can't be read: {error}"))
+            continue
+        lost = [path for path, entry in manifest.items() if entry.digest and entry.digest not in present]
+        if lost:
+            shown = ", ".join(map(repr, lost[:3])) + (" …" if len(lost) > 3 else "")
+            text = f"{what} lacks the content of {len(lost):,} of its {len(manifest):,} files: {shown}"
+            report.findings.append(Finding("artifact", f"{text}; log the same files again to bring them back"))
+
+
+def _check_waiting(db: SQLiteDatabase, blobs: BlobStore, repair: bool, report: Report) -> None:
+    """Artifacts that were logged and are no versions yet."""
+    for each in submissions.waiting(db):
+        finding = Finding("artifact", f"{each.project}/{each.name} was logged and is no version yet")
+        try:
+            if repair:
+                finding.repaired = submissions.commit(db, blobs, each).state != "pending"
+            if not finding.repaired and each.draft:
+                finding.text += f": parts of the draft {each.draft!r} are missing"
+        except submissions.Lacking as error:
+            finding.text += f": {error}; sync its run again if the journal exists"
+        report.findings.append(finding)
+
+
 # gc
-
-
-class _Contents(msgspec.Struct):
-    """What there is in a journal: where it ends, what is damaged, and the blobs it names."""
-
-    end: int = 0
-    damage: list[str] = []
-    digests: set[str] = set()
-
-
-def _read(folder: Path) -> _Contents:
-    reader = JournalReader(folder, final=True)
-    contents = _Contents()
-    with contextlib.suppress(FileNotFoundError):  # delivered and deleted meanwhile
-        while True:
-            frames = reader.read(contents.end, _PIECE_BYTES)
-            if not frames.payloads and frames.end <= frames.start:
-                break
-            contents.end = frames.end
-            for payload in frames.payloads:
-                if is_record(payload, b"object"):
-                    record = records.decode(payload)
-                    assert isinstance(record, records.Object)
-                    contents.digests.add(record.digest)
-    contents.damage = reader.damage
-    return contents
-
-
-def _listed(db: SQLiteDatabase) -> dict[str, str]:
-    """The digests that the store's files have, and a path under which each is listed."""
-    sql = "select digest, min(path) from objects where digest <> '' group by digest"
-    return {str(digest): str(path) for digest, path in db.query(sql)}
-
-
-def _unreferenced(db: SQLiteDatabase, root: Path) -> list[str]:
-    """Blobs that neither the store nor a journal that may still be sent names, and that have been there for a while."""
-    blobs, latest = Blobs(root), time.time() - GRACE_SECONDS
-    found = []
-    for digest in blobs.iterate():
-        with contextlib.suppress(FileNotFoundError):
-            if blobs.path(digest).stat().st_mtime < latest:
-                found.append(digest)
-    if not found:
-        return []
-    waiting = set().union(*[_read(folder).digests for folder in journal.writer_folders(root)])
-    named = waiting | _listed(db).keys()  # last, so that a journal that was delivered meanwhile is in the store
-    return [digest for digest in found if digest not in named]
-
-
-def _delete_blobs(db: SQLiteDatabase, root: Path, dry_run: bool, freed: Freed) -> None:
-    blobs = Blobs(root)
-    for digest in _unreferenced(db, root):
-        freed.blobs += 1
-        freed.bytes += blobs.path(digest).stat().st_size if dry_run else blobs.delete(digest)
-    for path in blobs.leftovers():
-        with contextlib.suppress(FileNotFoundError):
-            found = path.stat()
-            if found.st_mtime < time.time() - GRACE_SECONDS:
-                freed.blobs += 1
-                freed.bytes += found.st_size
-                if not dry_run:
-                    path.unlink()
 
 
 def _empty_trash(db: SQLiteDatabase, dry_run: bool, freed: Freed) -> None:
@@ -399,6 +380,20 @@ def _empty_trash(db: SQLiteDatabase, dry_run: bool, freed: Freed) -> None:
                 runs.delete(db, run)
 
 
+def _delete_expired(db: SQLiteDatabase, dry_run: bool, freed: Freed) -> None:
+    """Versions of artifacts whose time is over."""
+    for version in artifacts.expired(db, time.time()):
+        freed.versions += 1
+        if not dry_run:
+            with db.atomic():
+                artifacts.delete(db, version, "gc", aliases=True)
+
+
+def _add(freed: Freed, collected: collection.Collected) -> None:
+    freed.blobs += collected.blobs
+    freed.bytes += collected.bytes
+
+
 def _delete_journals(root: Path, dry_run: bool, freed: Freed) -> None:
     """Journals of dead writers that everybody has whom they were sent to."""
     for folder in list(journal.writer_folders(root)):
@@ -407,7 +402,7 @@ def _delete_journals(root: Path, dry_run: bool, freed: Freed) -> None:
         if lock is None:
             continue
         try:
-            end = _read(folder).end
+            end = collection.read_journal(folder).end
             if all(offset >= end for offset in offsets.values()):
                 freed.journals += 1
                 freed.bytes += recovery.size_of(folder)

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import msgspec
 
+from trackkit.backend.store import freight, submissions, writers
+from trackkit.backend.store.blobstore import FolderBlobs, open_blobs
 from trackkit.backend.store.columns import is_record
 from trackkit.backend.store.ingest import Ingest
 from trackkit.backend.store.sqlite import DATABASE_NAME, SQLiteDatabase, database_path
 from trackkit.core import journal, records
+from trackkit.core.blobs import Blobs
 from trackkit.core.journal import JournalReader, WriterLock
 from trackkit.core.sink import Batch, scheme_of
 
@@ -290,12 +293,28 @@ def _recover_one(db: SQLiteDatabase, folder: Path, uri: str, meter: Meter, rest:
         ingest = Ingest(db, replayed.run, replayed.writer)
         position = ingest.position()
         meter.expect(size_of(folder, position))
-        replayed = replay(folder, position, ingest.write, final=True, meter=meter, rest=rest)
+        blobs, here = open_blobs(db.path.parent), Blobs(folder.parent.parent.parent)
+        files = False
+
+        def write(batch: Batch) -> int:
+            nonlocal files
+            files = files or any(True for _ in freight.items(batch))
+            if isinstance(blobs, FolderBlobs):
+                freight.bring(batch, here, blobs.blobs)
+            return ingest.write(batch)
+
+        replayed = replay(folder, position, write, final=True, meter=meter, rest=rest)
+        number = writers.find(db, replayed.run)
+        waiting = 0
+        if number is not None:
+            waiting = submissions.commit_waiting(db, blobs, number, replayed.writer)
         crashed = ingest.abandon(replayed.last)
         if replayed.damage:
             ingest.alert(_DAMAGED, "; ".join(replayed.damage))
             logger.warning("trackkit: the journal of run %s is damaged: %s", replayed.run, "; ".join(replayed.damage))
         db.sync()
+        if (files or waiting) and not isinstance(blobs, FolderBlobs):
+            return replayed, crashed  # the journal is what `trackkit sync` sends the files by
         settle_journal(folder, {**read_sinks(folder, uri), uri: replayed.position}, replayed.position)
     except Exception as error:
         replayed.error = f"{type(error).__name__}: {error}"

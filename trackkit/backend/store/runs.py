@@ -28,7 +28,7 @@ PAGE: Final = 500
 
 TABLES: Final = (
     "tags", "config", "summary", "metrics", "points", "chunks", "blocks", "series", "texts", "lines", "objects",
-    "alerts", "rewinds", "writers", "runs",
+    "alerts", "submissions", "uses", "rewinds", "writers", "runs",
 )  # fmt: skip
 """Every table that has rows of a run."""
 

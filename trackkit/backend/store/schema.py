@@ -117,6 +117,57 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
         ["create index objects_key on objects (run, kind, key, step)"],
     ),
     (
+        "0004 artifacts",
+        [
+            """create table collections (
+                collection {integer} primary key, project {text} not null, name {text} not null, type {text} not null,
+                description {text} not null, created {integer} not null, updated {integer} not null,
+                unique (project, name)
+            ){strict}""",
+            """create table versions (
+                version {integer} primary key, collection {integer} not null, number {integer} not null,
+                digest {text} not null, run {integer}, source {integer}, size {integer} not null,
+                count {integer} not null, description {text} not null, metadata {text} not null,
+                created {integer} not null, expires {integer}, deleted {integer}, unique (collection, number)
+            ){strict}""",
+            "create index versions_digest on versions (digest)",
+            "create index versions_run on versions (run)",
+            "create index versions_source on versions (source)",
+            """create table aliases (
+                collection {integer} not null, alias {text} not null, version {integer} not null,
+                protected {integer} not null, primary key (collection, alias)
+            ){clustered}""",
+            "create index aliases_version on aliases (version)",
+            """create table alias_moves (
+                collection {integer} not null, move {integer} not null, alias {text} not null, before {integer},
+                after {integer}, actor {text} not null, time {integer} not null, primary key (collection, move)
+            ){clustered}""",
+            """create table version_tags (
+                version {integer} not null, tag {text} not null, primary key (version, tag)
+            ){clustered}""",
+            """create table submissions (
+                run {integer} not null, writer {text} not null, seq {integer} not null, token {text} not null,
+                project {text} not null, name {text} not null, digest {text} not null, content {text} not null,
+                draft {text} not null, part {integer} not null, parts {integer} not null, state {text} not null,
+                reason {text} not null, version {integer}, time {integer} not null, primary key (run, writer, seq)
+            ){clustered}""",
+            "create index submissions_token on submissions (token)",
+            "create index submissions_version on submissions (version)",
+            "create index submissions_state on submissions (state)",
+            """create table uses (
+                run {integer} not null, writer {text} not null, seq {integer} not null, version {integer},
+                project {text} not null, name {text} not null, number {integer} not null, digest {text} not null,
+                reference {text} not null, time {integer} not null, primary key (run, writer, seq)
+            ){clustered}""",
+            "create index uses_version on uses (version)",
+            """create table budgets (
+                project {text} primary key, bytes {integer} not null, rule {text} not null
+            ){clustered}""",
+            "create table upkeep (name {text} primary key, count {integer} not null){clustered}",
+            "insert into upkeep (name, count) values ('blobs', 0)",
+        ],
+    ),
+    (
         "0005 rewinds",
         [
             """create table rewinds (

@@ -7,17 +7,20 @@ way to send anything anywhere.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from trackkit.backend.server.errors import not_found
 from trackkit.backend.server.routing import Call
 from trackkit.backend.store import objects
 from trackkit.backend.store.database import Database
 from trackkit.backend.store.objects import ObjectRow
+from trackkit.core.blobs import is_digest
 
 SHOWN: Final = {
     ".txt": "text/plain", ".log": "text/plain", ".py": "text/plain", ".patch": "text/plain", ".diff": "text/plain",
@@ -45,6 +48,7 @@ _FRAME_SANDBOX: Final = (
     "frame-ancestors 'self'"
 )
 
+_RANGE: Final = re.compile(r"bytes=(\d+)-(\d*)")
 FOREVER: Final = {"cache-control": "private, max-age=31536000, immutable"}
 """What an address names by digest, or by a record that never changes."""
 
@@ -62,14 +66,38 @@ def respond(call: Call, db: Database, run: int, row: ObjectRow, *, inline: bool)
     ApiError
         404 if its content is missing from the store.
     """
-    content = None if row.digest else objects.inline(db, run, row.writer, row.seq)
+    if row.digest:
+        return respond_with_blob(call, row.digest, row.path, inline=inline)
+    content = objects.inline(db, run, row.writer, row.seq)
     kind, headers = _presentation(row.path, inline=inline, framed=_is_framed(call))
-    if not row.digest:
-        return Response(content or b"", media_type=kind, headers=headers)
-    blob = call.services.storage.blobs.path(row.digest)
-    if not blob.is_file():
-        raise not_found(f"content of {row.path!r}: its blob {row.digest} is missing from the store")
-    return FileResponse(blob, media_type=kind, headers=headers)
+    return Response(content or b"", media_type=kind, headers=headers)
+
+
+def respond_with_blob(call: Call, digest: str, path: str, *, inline: bool) -> Response:
+    """The content of a blob as the file of a path, or the range of it that is asked for.
+
+    Raises
+    ------
+    ApiError
+        404 if it is missing from the store.
+    """
+    blobs = call.services.storage.blobs
+    kind, headers = _presentation(path, inline=inline, framed=_is_framed(call))
+    file = blobs.local(digest) if is_digest(digest) else None
+    if file is not None:
+        return FileResponse(file, media_type=kind, headers=headers)
+    size = blobs.size(digest) if is_digest(digest) else None
+    if size is None:
+        raise not_found(f"content of {path!r}: its blob {digest} is missing from the store")
+    asked = _RANGE.fullmatch(call.request.headers.get("range", ""))
+    start, stop = (int(asked[1]), min(int(asked[2]) + 1 if asked[2] else size, size)) if asked else (0, size)
+    if asked and start < stop:
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
+    else:
+        start, stop, asked = 0, size, None
+    headers |= {"accept-ranges": "bytes", "content-length": str(stop - start)}
+    body: Iterator[bytes] = iter(()) if call.request.method == "HEAD" else blobs.read(digest, start, stop)
+    return StreamingResponse(body, 206 if asked else 200, headers, kind)
 
 
 def _is_framed(call: Call) -> bool:

@@ -16,6 +16,7 @@ from trackkit.backend.server.api.values import plain, seconds
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Call, Endpoint, Query
 from trackkit.backend.store import media, objects, runs
+from trackkit.backend.store.blobstore import read_all
 from trackkit.backend.store.database import Database
 from trackkit.backend.store.media import KINDS, MediaKey
 from trackkit.backend.store.objects import ObjectRow
@@ -273,7 +274,7 @@ def _histogram(call: Call, db: Database, run: int, row: ObjectRow) -> Histogram 
     """A histogram; None if its content is missing or damaged."""
     try:
         if row.digest:
-            content = call.services.storage.blobs.path(row.digest).read_bytes()
+            content = read_all(call.services.storage.blobs, row.digest)
         else:
             content = objects.inline(db, run, row.writer, row.seq) or b""
         found = msgspec.json.decode(content)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from trackkit.backend.server.api import (
+    artifacts,
+    blobs,
     charts,
+    collections,
     events,
     files,
     ingest,
+    lineage,
     media,
     points,
     projects,
@@ -29,6 +33,10 @@ ENDPOINTS: list[Endpoint] = [
     *rows.ENDPOINTS,
     *points.ENDPOINTS,
     *files.ENDPOINTS,
+    *artifacts.ENDPOINTS,
+    *collections.ENDPOINTS,
+    *lineage.ENDPOINTS,
+    *blobs.ENDPOINTS,
     *charts.ENDPOINTS,
     *media.ENDPOINTS,
     *tables.ENDPOINTS,

@@ -20,6 +20,7 @@ from trackkit.backend.server.api.media import SpecQuery, decode_spec, run_named
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Call, Endpoint
 from trackkit.backend.store import media
+from trackkit.backend.store.blobstore import local_file
 from trackkit.backend.store.database import Database
 from trackkit.backend.store.filters import FilterError
 from trackkit.backend.store.objects import ObjectRow
@@ -305,10 +306,13 @@ def _rows(call: Call, db: Database, spec: TableReference) -> list[ObjectRow]:
 
 
 def _files(call: Call, rows: list[ObjectRow]) -> list[Path]:
-    files = [call.services.storage.blobs.path(row.digest) for row in rows]
-    for file, row in zip(files, rows, strict=True):
-        if not file.is_file():
-            raise not_found(f"content of {row.path!r}: its blob {row.digest} is missing from the store, or on its way")
+    files = []
+    for row in rows:
+        try:
+            files.append(local_file(call.services.storage.blobs, row.digest))
+        except FileNotFoundError:
+            text = f"content of {row.path!r}: its blob {row.digest} is missing from the store, or on its way"
+            raise not_found(text) from None
     return files
 
 
