@@ -87,7 +87,7 @@ def test_a_server_told_to_end_takes_what_is_being_sent(tmp_path: Path, workers: 
 
         def drip() -> Iterator[bytes]:
             yield content[:100_000]
-            until(lambda: list((tmp_path / "blobs").rglob(".*")))
+            until(lambda: list((tmp_path / "incoming").glob("*")))
             server.send(signal.SIGTERM)
             time.sleep(0.5)
             yield content[100_000:]

@@ -30,6 +30,7 @@ COMMANDS = {
     "tail": Entry("tail", "Follow a run's metrics or console as they come."),
     "sql": Entry("sql", "Ask the store in SQL, read-only."),
     "export": Entry("export", "Write runs to Parquet, CSV or JSON lines."),
+    "artifact": Entry("artifact", "Put files into a store as versions, list them, get them out."),
     "sync": Entry("sync", "Send journals to a sink: offline runs, what was left."),
     "import": Entry("imports", "Take over runs of other trackers: TensorBoard's.", "import_"),
     "rm": Entry("runs", "Delete runs."),
@@ -80,9 +81,9 @@ def _is_for_the_user(error: Exception) -> bool:
     import sqlite3
 
     from trackkit.backend.store.database import Busy, SchemaTooNew
-    from trackkit.query import FilterError, RunNotFound
+    from trackkit.query import ArtifactNotFound, FilterError, RunNotFound
 
-    return isinstance(error, (OSError, Busy, SchemaTooNew, FilterError, RunNotFound, sqlite3.Error))
+    return isinstance(error, (OSError, Busy, SchemaTooNew, FilterError, RunNotFound, ArtifactNotFound, sqlite3.Error))
 
 
 def _advice(error: Exception) -> str:

@@ -30,13 +30,16 @@ def doctor(repair: bool, location: str | None, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
 @store_options
 def gc(dry_run: bool, location: str | None, as_json: bool) -> None:
-    """Free the space of runs deleted a week ago, of files no run refers to, of synced journals, of deleted rows."""
+    """Free the space of runs deleted a week ago, of artifacts whose time is over, of files that neither a run nor an
+    artifact refers to, of synced journals, of deleted rows.
+    """
     with output.progress("freeing", quiet=as_json) as progress:
-        freed = maintenance.gc(store_folder(location), dry_run, progress=progress)
+        freed = maintenance.gc(store_folder(location, blobs_alone=True), dry_run, progress=progress)
     if as_json:
         output.print_json(msgspec.to_builtins(freed))
         return
-    counted = (output.count(freed.runs, "run"), output.count(freed.blobs, "file"))
+    counted: tuple[str, ...] = (output.count(freed.runs, "run"), output.count(freed.blobs, "file"))
+    counted += (output.count(freed.versions, "version"),) if freed.versions else ()
     parts = (*counted, output.count(freed.journals, "journal"), output.size(freed.bytes))
     click.echo(f"{'would free' if dry_run else 'freed'} {', '.join(parts)}")
 

@@ -65,8 +65,13 @@ def open_api(location: str | None) -> Api:
         raise click.ClickException(str(error)) from error
 
 
-def store_folder(location: str | None) -> Path:
+def store_folder(location: str | None, *, blobs_alone: bool = False) -> Path:
     """The folder of the store that `--dir` or the settings name, which may have journals alone.
+
+    Parameters
+    ----------
+    blobs_alone
+        Whether it may have files alone.
 
     Raises
     ------
@@ -75,7 +80,8 @@ def store_folder(location: str | None) -> Path:
     """
     path = Path(location or load().dir)
     folder = path.parent if path.is_file() else path
-    if not ((folder / DATABASE_NAME).is_file() or (folder / "journals").is_dir()):
+    kept = (folder / "journals").is_dir() or (blobs_alone and (folder / "blobs").is_dir())
+    if not ((folder / DATABASE_NAME).is_file() or kept):
         raise click.ClickException(f"there is no store at {path}; name its folder with --dir or TRACKKIT_DIR")
     return folder
 

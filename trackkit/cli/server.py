@@ -56,6 +56,7 @@ def ui(path: str | None, port: int, no_browser: bool) -> None:
 @click.option(
     "--embed-from", multiple=True, metavar="ORIGIN", help="A site whose pages may show the dashboard in a frame."
 )
+@click.option("--blobs", default="", metavar="URI", help="Where files are kept: s3://BUCKET/PREFIX, or a folder.")
 @click.option("--max-batch-mb", default=64, show_default=True, help="The largest batch of records taken, MiB.")
 @click.option("--max-blob-mb", default=0, help="The largest file taken, MiB.  [default: what the disk takes]")
 @click.option("--log-json", is_flag=True, help="Log as lines of JSON.")
@@ -94,6 +95,7 @@ def _config(path: str | None, store: str | None, **options: Any) -> ServerConfig
     root = given.parent if given.is_file() else given
     if store is not None and not is_postgres(store):
         raise click.ClickException(f"--store names a PostgreSQL database, postgresql://…, not {store!r}; PATH a folder")
+    options["blobs"] = options.get("blobs") or load().blobs
     return ServerConfig(store=store or str(root), root=root, **options)
 
 
@@ -110,7 +112,7 @@ def _bootstrap(config: ServerConfig, address: str) -> None:
             f"the token in TRACKKIT_ADMIN_TOKEN has {len(chosen)} characters, which can be guessed: use at least "
             f"{tokens.SHORTEST_SECRET} random ones, as 'openssl rand -hex 32' gives"
         )
-    storage = open_storage(config.store, config.root)
+    storage = open_storage(config.store, config.root, config.blobs)
     try:
         with storage.changing() as db:
             if tokens.any_admin(db):
