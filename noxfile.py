@@ -21,9 +21,10 @@ SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/api", "--ignore=tests/fra
 
 FRAMEWORKS: dict[str, list[str]] = {
     "catboost": ["catboost", "sklearn"],
-    "keras": ["keras", "sklearn"],
+    "keras": ["keras", "media", "sklearn"],
     "lightgbm": ["lightgbm", "sklearn"],
-    "sklearn": ["sklearn"],
+    "sklearn": ["media", "sklearn"],
+    "sklearn_plots": ["media", "sklearn"],
     "tensorboard": ["tensorboard", "torch", "sklearn"],
     "torch": ["torch", "sklearn"],
     "torch_media": ["media", "lightning"],
@@ -35,12 +36,14 @@ Builds of large libraries are chosen by a constraints file named in TRACKKIT_CON
 is given as PIP_CONSTRAINT: a line such as `torch==2.9.1+cpu` keeps CUDA out of a machine without a GPU.
 """
 
+_OLD = ["numpy==1.26.4", "pandas==2.2.2", "pyarrow==16.1.0"]
 OLDEST: dict[str, list[str]] = {
-    "catboost": ["catboost==1.2.3", "numpy==1.26.4"],
-    "keras": ["keras==3.3.3", "numpy==1.26.4"],
-    "lightgbm": ["lightgbm==4.0.0", "scikit-learn==1.4.2", "numpy==1.26.4"],
-    "sklearn": ["scikit-learn==1.4.2", "numpy==1.26.4"],
-    "xgboost": ["xgboost-cpu==2.1.1", "scikit-learn==1.4.2", "numpy==1.26.4"],
+    "catboost": ["catboost==1.2.3", *_OLD],
+    "keras": ["keras==3.3.3", *_OLD],
+    "lightgbm": ["lightgbm==4.0.0", "scikit-learn==1.4.2", *_OLD],
+    "sklearn": ["scikit-learn==1.4.2", *_OLD],
+    "sklearn_plots": ["scikit-learn==1.4.2", *_OLD],
+    "xgboost": ["xgboost-cpu==2.1.1", "scikit-learn==1.4.2", *_OLD],
 }
 """A session `oldest_frameworks(NAME)` each: the oldest versions that pyproject.toml allows."""
 BESIDE: dict[str, list[str]] = {"keras": ["torch"], "tensorboard": ["tensorboardX"]}
@@ -53,12 +56,6 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
     env = {"PIP_CONSTRAINT": str(Path(constraints).resolve())} if constraints else {}
     target = f".[{extras}]" if extras else "."
     session.install("--editable", target, *nox.project.dependency_groups(PROJECT, *groups), env=env)
-
-
-def tests_of(framework: str) -> list[str]:
-    """The tests of one framework: test_NAME.py, and test_NAME_….py."""
-    folder = Path("tests/frameworks")
-    return [str(folder / f"test_{framework}.py"), *map(str, sorted(folder.glob(f"test_{framework}_*.py")))]
 
 
 def install_framework(session: nox.Session, framework: str) -> None:
@@ -160,7 +157,7 @@ def screenshots(session: nox.Session) -> None:
 def frameworks(session: nox.Session, framework: str) -> None:
     """One framework's integration, training a real model."""
     install_framework(session, framework)
-    session.run("python", "-m", "pytest", *tests_of(framework), *session.posargs)
+    session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
 
 
 @nox.session(python="3.11")
@@ -169,7 +166,7 @@ def oldest_frameworks(session: nox.Session, framework: str) -> None:
     """One framework's integration with the oldest version of the framework."""
     install_framework(session, framework)
     session.install(*OLDEST[framework])
-    session.run("python", "-m", "pytest", *tests_of(framework), *session.posargs)
+    session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
 
 
 @nox.session

@@ -20,7 +20,14 @@ from sklearn.datasets import load_digits
 import trackkit
 from tests.conftest import RunScript
 from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values
-from trackkit.integrations.keras import Mark, TrackkitBackup, TrackkitCallback, TrackkitModelCheckpoint, autolog
+from trackkit.integrations.keras import (
+    Mark,
+    TrackkitBackup,
+    TrackkitCallback,
+    TrackkitEvalCallback,
+    TrackkitModelCheckpoint,
+    autolog,
+)
 
 X, Y = load_digits(return_X_y=True)
 X, Y = (X[:320] / 16).astype("float32"), Y[:320]
@@ -222,6 +229,52 @@ def test_a_training_that_was_killed_goes_on_in_its_run_from_the_backup(
     assert values(run, "epoch") == {9: 0, 19: 1, 29: 2, 39: 3}
     assert len(run.series("batch/loss", superseded=True).value) >= 40 + 6
     assert not Path("backup").exists()
+
+
+class Guesses(TrackkitEvalCallback):
+    """What is predicted for the first five samples."""
+
+    def add_ground_truth(self, logs: Any = None) -> None:
+        for digit in Y[:5]:
+            self.data_table.add_data(int(digit))
+
+    def add_model_predictions(self, epoch: int, logs: Any = None) -> None:
+        for index, scores in enumerate(self.model.predict(X[:5], verbose=0)):
+            self.pred_table.add_data(epoch, index, int(scores.argmax()))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_predictions_are_in_a_table_for_each_epoch(folder: Path, first: bool) -> None:
+    model = network()
+    callbacks = [TrackkitCallback(**INIT), Guesses(["digit"], ["epoch", "sample", "guess"])]
+    model.fit(X, Y, epochs=2, callbacks=callbacks if first else callbacks[::-1], **FIT)
+    run = only()
+    assert run.table("val_data").pandas()["digit"].tolist() == Y[:5].tolist()
+    assert [item.step for item in run.media("eval_data")] == [9, 19]
+    last = run.table("eval_data").pandas()
+    assert last["epoch"].tolist() == [1] * 5
+    assert last["guess"].tolist() == model.predict(X[:5], verbose=0).argmax(1).tolist()
+    assert run.table("eval_data", step=9).pandas()["epoch"].tolist() == [0] * 5
+
+
+def test_predictions_that_fail_do_not_stop_training(folder: Path) -> None:
+    class Failing(Guesses):
+        def add_model_predictions(self, epoch: int, logs: Any = None) -> None:
+            self.pred_table.add_data("too", "few")
+
+    with pytest.warns(RuntimeWarning, match="tracking failed"):
+        network().fit(X, Y, callbacks=[TrackkitCallback(**INIT), Failing(["digit"], ["a", "b", "c"])], **FIT)
+    assert only().state == "finished"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="only torch has modules to watch")
+def test_gradients_and_parameters_are_watched_by_one_argument(folder: Path) -> None:
+    network().fit(X, Y, epochs=3, callbacks=[TrackkitCallback(watch="all", watch_freq=5, **INIT)], **FIT)
+    run = only()
+    assert {"gradients/norm", "parameters/norm"} <= set(run.keys())
+    assert len(values(run, "gradients/norm")) >= 3
+    with pytest.raises(ValueError, match="not 'weights'"):
+        TrackkitCallback(watch="weights")  # type: ignore[arg-type]
 
 
 class Broken(keras.callbacks.Callback):  # type: ignore[misc]

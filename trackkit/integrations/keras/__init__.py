@@ -13,6 +13,7 @@ if int(_keras.__version__.partition(".")[0]) < 3:
 from trackkit.integrations.keras.autolog import autolog
 from trackkit.integrations.keras.callback import TrackkitCallback
 from trackkit.integrations.keras.checkpoint import TrackkitBackup, TrackkitModelCheckpoint
+from trackkit.integrations.keras.evaluation import TrackkitEvalCallback
 from trackkit.integrations.keras.mark import Mark
 
-__all__ = ["Mark", "TrackkitBackup", "TrackkitCallback", "TrackkitModelCheckpoint", "autolog"]
+__all__ = ["Mark", "TrackkitBackup", "TrackkitCallback", "TrackkitEvalCallback", "TrackkitModelCheckpoint", "autolog"]

@@ -19,6 +19,8 @@ from trackkit.integrations.keras import facts
 from trackkit.integrations.keras.mark import Mark
 
 Frequency = Literal["epoch", "batch"] | int
+Watched = Literal["gradients", "parameters", "all"]
+_WATCHED = ("gradients", "parameters", "all")
 trainings: weakref.WeakKeyDictionary[Any, TrackkitCallback] = weakref.WeakKeyDictionary()
 """By model, what logs its training; checkpoint callbacks ask it for run and step."""
 marks: weakref.WeakKeyDictionary[Any, Mark] = weakref.WeakKeyDictionary()
@@ -46,6 +48,11 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         Have the summary keep the best value of each metric: the least, or the greatest where more is better.
     log_model_summary
         Log what `model.summary()` prints as `model/summary`.
+    watch
+        With the torch backend: `gradients`, `parameters` or `all`, to watch their norms and distributions, and the
+        first NaN; see `Run.watch`.
+    watch_freq
+        Batches from one that is watched to the next.
     prefix
         Put before every key.
     all_ranks
@@ -56,7 +63,7 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
     Raises
     ------
     ValueError
-        If `log_freq` is none of these.
+        If `log_freq` or `watch` is none of these, or there is nothing to watch with another backend.
     TypeError
         If an option is unknown.
 
@@ -74,6 +81,8 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         checkpoint: str | os.PathLike[str] | None = None,
         define_metric: bool = True,
         log_model_summary: bool = True,
+        watch: Watched | Literal[False] = False,
+        watch_freq: int = 100,
         prefix: str = "",
         all_ranks: bool = False,
         **init: Any,
@@ -81,6 +90,10 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         if log_freq not in ("epoch", "batch") and (not isinstance(log_freq, int) or log_freq < 1):
             raise ValueError(f"log_freq must be 'epoch', 'batch' or a number of batches, not {log_freq!r}")
+        if watch and watch not in _WATCHED:
+            raise ValueError(f"watch must be {', '.join(map(repr, _WATCHED))} or False, not {watch!r}")
+        if watch and keras.backend.backend() != "torch":
+            raise ValueError(f"watch needs the torch backend of Keras, and this is {keras.backend.backend()!r}")
         self.attachment = Attachment(run, all_ranks=all_ranks, **init)
         self.step = -1
         """The last batch that was trained."""
@@ -90,6 +103,8 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._checkpoint = checkpoint
         self._define_metric = define_metric
         self._log_summary = log_model_summary
+        self._watch: Watched | Literal[False] = watch
+        self._watch_freq = watch_freq
         self._prefix = prefix
         self._training = False
         self._tested: Mapping[str, Any] | None = None
@@ -137,6 +152,9 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         run.config.update({**entries, "fit": fit, "backend": keras.backend.backend()})
         if self._log_summary and (text := facts.summary_of(self.model)):
             run.log({f"{self._prefix}model/summary": text}, self.step + 1)
+
+        if self._watch:
+            run.watch(self.model, log=self._watch, every=self._watch_freq)
 
     def _steps_before(self) -> int:
         """How many batches the model has been trained with."""
@@ -212,6 +230,8 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         run = self.run
         run.summary.update({f"{self._prefix}epochs": self.epoch + 1, f"{self._prefix}batches": self.step + 1})
         self._note_early_stop(run)
+        if self._watch:
+            run.unwatch(self.model)
         self.attachment.finish()
 
     def _note_early_stop(self, run: Run) -> None:
