@@ -93,6 +93,8 @@ class TrackkitCallback:
         self._first_step = 0
         self._model: Any = None
         self._given: Mapping[str, Any] = {}
+        self._put: Callable[[dict[str, float], int], None] = _nothing
+        """The run's `log`, found once: finding the run takes longer than logging."""
         self._begun = False
 
     @property
@@ -119,7 +121,9 @@ class TrackkitCallback:
         self._keys = {}
         self._begun = True
         self._first_step = self._find_run(done)
-        self.run.config.update(self._entries())
+        run = self.run
+        self._put = run.log
+        run.config.update(self._entries())
 
     @guarded()
     def log_trained(self, model: Any) -> Run | None:
@@ -170,7 +174,7 @@ class TrackkitCallback:
             for metric, history in scores.items():
                 values[self._key(data, metric)] = history[-1]
         values[f"{self._prefix}epoch"] = self._first_step + iteration
-        self.run.log(values, self._first_step + iteration)
+        self._put(values, self._first_step + iteration)
 
     def _key(self, data: str, metric: str) -> str:
         key = self._keys.get((data, metric))
@@ -210,7 +214,11 @@ class TrackkitCallback:
         self._model, self._given = None, {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model": None, "_given": {}}
+        return {**self.__dict__, "_model": None, "_given": {}, "_put": _nothing}
+
+
+def _nothing(values: dict[str, float], step: int) -> None:
+    """Until a training begins, there is nowhere to log to."""
 
 
 def _log_outcome(run: Run, model: Any, prefix: str) -> None:

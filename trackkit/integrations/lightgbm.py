@@ -113,7 +113,9 @@ class TrackkitCallback:
     def _round(self, env: Any) -> None:
         if self._training is None:
             self._begin(env)
-        run = self.run
+        training = self._training
+        assert training is not None
+        run = training.run
         values: dict[str, float] = {}
         for data, metric, value, maximize, deviation in _evaluated(env.evaluation_result_list):
             key = self._keys.get((data, metric)) or self._define(data, metric, maximize)
@@ -122,12 +124,11 @@ class TrackkitCallback:
                 values[f"{key}-std"] = deviation
         values[f"{self._prefix}epoch"] = env.iteration
         run.log(values, env.iteration)
-        assert self._training is not None
-        self._training.last = env.iteration
+        training.last = env.iteration
         rounds = env.iteration + 1 - env.begin_iteration
         if self._checkpoint is not None and not rounds % self._every and isinstance(env.model, lightgbm.Booster):
             _save(env.model, self._checkpoint, run.id)
-        if not self._training.is_watched and self._training.is_complete:
+        if not training.is_watched and training.is_complete:
             self._over()
 
     def _begin(self, env: Any) -> None:
@@ -143,7 +144,7 @@ class TrackkitCallback:
         if known and env.begin_iteration:
             self.attachment.resume(known, env.begin_iteration - 1)
         run = self.run
-        self._training = _Training(env)
+        self._training = _Training(env, run)
         if self._log_params:
             run.config.update(self._entries(env))
         if trains is not None:
@@ -216,7 +217,8 @@ class TrackkitCallback:
 class _Training:
     """A training in progress."""
 
-    def __init__(self, env: Any) -> None:
+    def __init__(self, env: Any, run: Run) -> None:
+        self.run = run  # found once: finding it takes longer than logging
         self.model = env.model
         self._end = env.end_iteration
         self.last = env.iteration

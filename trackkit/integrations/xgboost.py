@@ -103,6 +103,8 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         self._resume = resume
         self._first_step = 0
         self._keys: dict[tuple[str, str], str] = {}
+        self._log: Callable[[dict[str, float], int], None] = _nothing
+        """The run's `log`, found once: finding the run takes longer than logging."""
         self._settle: Callable[[], object] = _nothing
 
     @property
@@ -122,6 +124,7 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         if known and self._resume and self._first_step:
             self.attachment.resume(known, self._first_step - 1)
         run = self.run
+        self._log = run.log
         self._log_config(run, booster)
         model.set_attr(**{RUN_ATTRIBUTE: run.id})
         frame = sys._getframe(1)
@@ -142,7 +145,7 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
                 else:
                     values[key] = last
         values[f"{self._prefix}epoch"] = epoch
-        self.run.log(values, self._first_step + epoch)
+        self._log(values, self._first_step + epoch)
         return False
 
     @guarded(returns=lambda self, model: model)
@@ -155,6 +158,9 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         finally:
             self.attachment.finish()
         return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_log": _nothing, "_settle": _nothing}
 
     @guarded()
     def fail(self, error: BaseException) -> None:
@@ -209,7 +215,7 @@ def _scores(found: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _nothing() -> None:
+def _nothing(*arguments: Any) -> None:
     """Until a training begins, there is nothing to settle."""
 
 

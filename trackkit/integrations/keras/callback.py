@@ -112,6 +112,8 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._batch_keys: dict[str, str] = {}
         self._epoch_step = -1
         self._epoch_began = 0.0
+        self._log: Callable[[dict[str, Any], int], None] = _nothing
+        """The run's `log`, found once: finding the run takes longer than logging."""
         self._settle: Callable[[], object] = _nothing
         self._siblings: list[Any] = []
 
@@ -142,6 +144,7 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if not self._resume(mark) and self.step < 0:
             self.step = self._steps_before() - 1
         run = self.run
+        self._log = run.log
         frame = sys._getframe(2)
         self._settle = self.attachment.expect(calls.caller(frame, "fit", "keras"), "Keras' training")
         made = frame.f_locals.get("self")
@@ -176,7 +179,7 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self._every and not (batch + 1) % self._every and logs:
             values = {self._batch_key(name): value for name, value in logs.items()}
             values[self._batch_key("learning_rate")] = self._learning_rate()
-            self.run.log(values, self.step)
+            self._log(values, self.step)
 
     def _batch_key(self, name: str) -> str:
         key = self._batch_keys.get(name)
@@ -204,9 +207,12 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self.run.define_metric(key, summary=["last", "max" if goal == "maximize" else "min"], goal=goal)
 
     def _learning_rate(self) -> Any:
-        """The rate in force, also of a schedule, as what the backend holds: reading it must not wait for a device."""
+        """The rate in force, also of a schedule; one that lies on a device as it is, since reading that would wait."""
         rate = getattr(getattr(self.model, "optimizer", None), "learning_rate", None)
-        return getattr(rate, "value", rate)
+        held: Any = getattr(rate, "value", rate)
+        if getattr(getattr(held, "device", None), "type", "") == "cpu":  # a tensor of torch
+            return float(held)
+        return held.detach() if hasattr(held, "detach") else held
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Note that what comes is a test."""
@@ -240,6 +246,9 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 found = {"stopped_epoch": callback.stopped_epoch, "best_epoch": callback.best_epoch}
                 run.summary.update({f"{self._prefix}{key}": value for key, value in found.items()})
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_log": _nothing, "_settle": _nothing, "_siblings": []}
+
     @guarded()
     def fail(self, error: BaseException) -> None:
         """The training ended by an exception."""
@@ -248,5 +257,5 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.attachment.fail(error)
 
 
-def _nothing() -> None:
+def _nothing(*arguments: Any) -> None:
     """Until a training begins, there is nothing to settle."""
