@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 
 import trackkit
 from tests.conftest import RunScript
-from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values
+from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values, versions
 from trackkit.integrations.catboost import TrackkitCallback, autolog, log_training
 
 PARAMS: dict[str, Any] = {
@@ -79,6 +79,15 @@ def test_importances_are_those_of_catboost(folder: Path) -> None:
     with trackkit.init(**INIT):
         fit(callbacks=[TrackkitCallback(log_feature_importance=False)])
     assert recorded()[1].media_keys() == {}
+
+
+def test_the_model_is_logged(folder: Path) -> None:
+    model = fit(callbacks=[TrackkitCallback(log_model=True, **INIT)])
+    (version,) = versions(only()).values()
+    assert set(version.aliases) == {"latest", "best", f"round_{model.tree_count_}"}
+    loaded = catboost.CatBoostClassifier().load_model(str(Path(version.download()) / "model.cbm"))
+    assert loaded.predict_proba(X).tolist() == model.predict_proba(X).tolist()
+    assert loaded.get_metadata()["trackkit_run"] == only().id
 
 
 def test_a_run_going_on_is_used_and_left_open(folder: Path) -> None:

@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 
 import trackkit
 from tests.conftest import RunScript
-from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values
+from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values, versions
 from trackkit.integrations.keras import (
     Mark,
     TrackkitBackup,
@@ -177,6 +177,40 @@ def test_marked_checkpoints_can_be_loaded_as_ever(folder: Path, name: str, weigh
     if weights_only:
         loaded.load_weights(name)
     np.testing.assert_allclose(loaded.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-5)
+
+
+def test_checkpoints_are_logged_as_they_are_written_and_the_best_is_called_so(folder: Path) -> None:
+    model = network()
+    save = TrackkitModelCheckpoint("{epoch}.keras", monitor="val_loss")
+    callbacks = [TrackkitCallback(log_model=True, **INIT), save]
+    told = model.fit(X, Y, epochs=3, validation_split=0.5, callbacks=callbacks, **FIT).history["val_loss"]
+    run = only()
+    made = versions(run)
+    written = {version: one for version, one in made.items() if "original_filename" in one.metadata}
+    assert [one.metadata["score"] for one in written.values()] == told
+    assert [one.metadata["original_filename"] for one in written.values()] == ["1.keras", "2.keras", "3.keras"]
+    assert [one.metadata["step"] for one in written.values()] == [4, 9, 14]
+    assert [f"epoch_{index}" in one.aliases for index, one in enumerate(written.values())][:2] == [True, True]
+    assert [version for version, one in made.items() if "best" in one.aliases] == [f"v{told.index(min(told))}"]
+    path = Path(written["v1"].download()) / "model.keras"
+    assert Mark.read(path) == Mark(run.id, 9, 1)
+    assert keras.saving.load_model(path).count_params() == model.count_params()
+
+
+def test_checkpoints_need_not_be_logged(folder: Path) -> None:
+    save = TrackkitModelCheckpoint("m.keras", log_model=False)
+    network().fit(X, Y, callbacks=[TrackkitCallback(**INIT), save], **FIT)
+    assert versions(only()) == {}
+
+
+def test_checkpoints_written_before_an_exception_are_kept(folder: Path) -> None:
+    save = TrackkitModelCheckpoint("m.keras", "loss", save_freq=2)
+    with pytest.raises(ZeroDivisionError):
+        network().fit(X, Y, callbacks=[TrackkitCallback(**INIT), save, Broken()], **FIT)
+    assert only().state == "failed"
+    first, second = versions(only()).values()
+    assert "epoch_0_batch_1" in first.aliases
+    assert "epoch_0_batch_3" in second.aliases
 
 
 def test_only_a_checkpoint_that_is_written_is_marked(folder: Path) -> None:

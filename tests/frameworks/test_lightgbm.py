@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV
 
 import trackkit
 from tests.conftest import RunScript
-from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values
+from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values, versions
 from trackkit.integrations.lightgbm import TrackkitCallback, autolog
 
 PARAMS: dict[str, Any] = {
@@ -84,6 +84,19 @@ def test_importances_are_those_of_lightgbm(folder: Path) -> None:
     with trackkit.init(**INIT):
         train(callbacks=[TrackkitCallback(log_feature_importance=False)])
     assert recorded()[1].media_keys() == {}
+
+
+def test_models_are_logged_as_they_are_made_and_the_best_is_called_so(folder: Path) -> None:
+    callback = TrackkitCallback(log_model=True, checkpoint="model.txt", checkpoint_every=4, **INIT)
+    booster = train(10, callbacks=[callback])
+    run = only()
+    made = versions(run)
+    assert [one.metadata["rounds"] for one in made.values()] == [4, 8, 10]
+    scores = [values(run, "valid/auc")[step] for step in (3, 7, 9)]
+    assert [one.metadata["score"] for one in made.values()] == scores
+    assert [version for version, one in made.items() if "best" in one.aliases] == [f"v{scores.index(max(scores))}"]
+    loaded = lightgbm.Booster(model_file=str(Path(made["v2"].download()) / "model.txt"))
+    assert np.array_equal(loaded.predict(X), booster.predict(X))
 
 
 def test_metrics_need_not_be_defined_and_can_have_a_prefix(folder: Path) -> None:

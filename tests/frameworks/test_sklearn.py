@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -27,7 +28,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import trackkit
-from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values
+from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values, versions
 from trackkit.integrations.sklearn import autolog, track
 
 X, Y = load_digits(return_X_y=True)
@@ -239,6 +240,15 @@ def test_a_fitted_one_can_be_pickled_and_predicts_the_same(folder: Path) -> None
     model = track(tree(), **INIT).fit(X_train, y_train)
     copied = pickle.loads(pickle.dumps(model))
     assert copied.predict(X_test).tolist() == model.predict(X_test).tolist()
+
+
+def test_the_fitted_estimator_is_logged(folder: Path) -> None:
+    model = track(make_pipeline(StandardScaler(), tree()), log_model=True, **INIT).fit(X_train, y_train)
+    (version,) = versions(only()).values()
+    loaded = joblib.load(Path(version.download()) / "model.joblib")
+    assert loaded.predict(X_test).tolist() == model.predict(X_test).tolist()
+    assert version.metadata["params"]["decisiontreeclassifier__max_depth"] == 4
+    assert version.metadata["training"]["accuracy"] == only().summary["training/accuracy"]
 
 
 def test_a_class_is_not_taken_for_an_estimator() -> None:

@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 
 import trackkit
 from tests.conftest import RunScript
-from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values
+from tests.frameworks.tracking import BROKEN_INIT, FAULTS, INIT, break_tracking, only, recorded, values, versions
 from trackkit.integrations.xgboost import TrackkitCallback, autolog
 
 PARAMS = {"objective": "binary:logistic", "max_depth": 2, "eta": 0.3, "eval_metric": ["logloss", "auc"], "nthread": 1}
@@ -96,6 +96,31 @@ def test_importances_need_not_be_logged(folder: Path, data: Any) -> None:
     assert only().media_keys() == {}
     with pytest.raises(ValueError, match="not 'gian'"):
         TrackkitCallback(importance_type="gian")
+
+
+@pytest.mark.parametrize("ending", ["ubj", "json"])
+def test_models_are_logged_as_they_are_made_and_the_best_is_called_so(folder: Path, data: Any, ending: Any) -> None:
+    callback = TrackkitCallback(log_model=True, checkpoint_every=4, model_format=ending, **INIT)
+    booster = train(data, 10, callbacks=[callback])
+    run = only()
+    made = versions(run)
+    assert [one.metadata["rounds"] for one in made.values()] == [4, 8, 10]
+    scores = list(values(run, "valid/auc").values())
+    assert [one.metadata["score"] for one in made.values()] == [scores[3], scores[7], scores[9]]
+    best = max(range(3), key=lambda index: [scores[3], scores[7], scores[9]][index])
+    assert [version for version, one in made.items() if "best" in one.aliases] == [f"v{best}"]
+    assert {"latest", "round_10"} <= set(made["v2"].aliases)
+    loaded = xgboost.Booster(model_file=str(Path(made["v2"].download()) / f"model.{ending}"))
+    assert loaded.predict(data[1]).tolist() == booster.predict(data[1]).tolist()
+    assert loaded.attr("trackkit_run") == run.id
+
+
+def test_models_made_before_an_exception_are_kept(folder: Path, data: Any) -> None:
+    autolog(log_model=True, checkpoint_every=2, **INIT)
+    with pytest.raises(ZeroDivisionError):
+        train(data, callbacks=[Broken()])
+    assert only().state == "failed"
+    assert [one.metadata["rounds"] for one in versions(only()).values()] == [2]
 
 
 def test_metrics_need_not_be_defined_and_can_have_a_prefix(folder: Path, data: Any) -> None:

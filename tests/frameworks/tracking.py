@@ -25,6 +25,12 @@ def only() -> Run:
     return run
 
 
+def versions(run: Run) -> dict[str, Any]:
+    """The versions of the model that a run logged, by their numbers."""
+    found = [one for one in run.logged_artifacts() if one.name.startswith(f"model-{run.id}")]
+    return {one.version: one for one in sorted(found, key=lambda one: int(one.version[1:]))}
+
+
 def values(run: Run, key: str, *, superseded: bool = False) -> dict[int, float]:
     """A metric's points by step."""
     series = run.series(key, superseded=superseded)

@@ -11,11 +11,12 @@ import functools
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from trackkit.core import calls, lifecycle, session
+from trackkit.core.config import to_json
 from trackkit.core.run import DisabledRun, Run
 from trackkit.core.session import RANK_VARIABLES
 
@@ -233,6 +234,41 @@ def guarded(
         return call
 
     return guard
+
+
+def log_checkpoint(
+    run: Run,
+    path: str | os.PathLike[str],
+    *,
+    name: str = "",
+    filename: str = "",
+    aliases: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+    policy: Literal["mutable", "immutable"] = "mutable",
+) -> None:
+    """Log a model's file or folder as a version of an artifact of type `model`.
+
+    Parameters
+    ----------
+    name
+        The artifact's name, by default `model-` and the run's id.
+    filename
+        What the file is called in the artifact, by default as on disk.
+    aliases
+        Besides `latest`; such as `best` and `epoch_3`.
+    metadata
+        Such as score, monitor, mode, epoch, step. Values JSON can't hold become text.
+    policy
+        `mutable` copies the files, `immutable` links them.
+    """
+    from trackkit.core.artifact import Artifact
+
+    artifact = Artifact(name or f"model-{run.id}", type="model", metadata=to_json(dict(metadata or {})))
+    if os.path.isdir(path):
+        artifact.add_dir(path, policy=policy)
+    else:
+        artifact.add_file(path, name=filename or None, policy=policy)
+    run.log_artifact(artifact, aliases=list(dict.fromkeys(aliases)))
 
 
 def report(where: str, error: Exception) -> None:

@@ -32,3 +32,33 @@ def goal_of(metric: str) -> Goal:
     """
     words = _WORDS.split(re.split(r"[:;@]", metric)[0].lower())
     return "maximize" if _MORE_IS_BETTER.intersection(words) else "minimize"
+
+
+class Best:
+    """The best score until now.
+
+    Parameters
+    ----------
+    goal
+        What is better.
+
+    Examples
+    --------
+    >>> best = Best("minimize")
+    >>> best.improves(0.5), best.improves(0.7), best.improves(0.4)
+    (True, False, True)
+    """
+
+    def __init__(self, goal: Goal) -> None:
+        self.goal: Goal = goal
+        self.score: float | None = None
+
+    def improves(self, score: float | None) -> bool:
+        """Whether a score is better than all before it; it is the best from now on, then."""
+        if score is None or score != score:  # NaN
+            return False
+        known = self.score
+        if known is None or (score > known if self.goal == "maximize" else score < known):
+            self.score = score
+            return True
+        return False

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from trackkit.core import dataset
-from trackkit.core.adapter import Attachment, guarded
+from trackkit.core.adapter import Attachment, guarded, log_checkpoint
 from trackkit.core.goals import goal_of
 from trackkit.core.importances import log_importances
 from trackkit.core.patches import Patches
@@ -47,6 +48,8 @@ class TrackkitCallback:
     log_feature_importance
         Log how much each feature matters when the training is over, as `importance/prediction_values_change` and as a
         table of all.
+    log_model
+        Log the model as an artifact `model-<run id>` when the training is over.
     resume
         Continue the run a model given as `init_model` was trained in.
     prefix
@@ -76,6 +79,7 @@ class TrackkitCallback:
         metric_period: int = 1,
         define_metric: bool = True,
         log_feature_importance: bool = True,
+        log_model: bool = False,
         resume: bool = True,
         prefix: str = "",
         all_ranks: bool = False,
@@ -87,6 +91,7 @@ class TrackkitCallback:
         self._period = metric_period
         self._define_metric = define_metric
         self._log_feature_importance = log_feature_importance
+        self._logs_model = log_model
         self._resume = resume
         self._prefix = prefix
         self._keys: dict[tuple[str, str], str] = {}
@@ -192,9 +197,20 @@ class TrackkitCallback:
             _log_outcome(self.run, self._model, self._prefix)
             if self._log_feature_importance:
                 self._log_importances(self._model)
+            if self._logs_model:
+                self._log_model(self._model)
         finally:
             self._forget()
             self.attachment.finish()
+
+    @guarded()
+    def _log_model(self, model: Any) -> None:
+        rounds = int(model.tree_count_)
+        metadata = {"step": rounds - 1, "rounds": rounds, "best_score": model.get_best_score()}
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model.cbm")
+            model.save_model(path)
+            log_checkpoint(self.run, path, aliases=[f"round_{rounds}", "best"], metadata=metadata)
 
     @guarded()
     def _log_importances(self, model: Any) -> None:

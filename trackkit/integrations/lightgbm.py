@@ -8,13 +8,15 @@ import json
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from trackkit.core import calls, dataset
-from trackkit.core.adapter import Attachment, guarded
+from trackkit.core.adapter import Attachment, guarded, log_checkpoint
+from trackkit.core.goals import Best, Goal
 from trackkit.core.importances import log_importances
 from trackkit.core.patches import Patches
 from trackkit.core.run import Run
@@ -51,6 +53,9 @@ class TrackkitCallback:
         run at the round it was saved at.
     checkpoint_every
         Rounds from one such save to the next.
+    log_model
+        Log the model as an artifact `model-<run id>` when the training is over, and whenever a checkpoint is saved; the
+        best of them by the last metric of the last validation set has the alias `best`.
     prefix
         Put before every metric's key.
     all_ranks
@@ -82,6 +87,7 @@ class TrackkitCallback:
         log_feature_importance: bool = True,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 10,
+        log_model: bool = False,
         prefix: str = "",
         all_ranks: bool = False,
         **init: Any,
@@ -96,6 +102,8 @@ class TrackkitCallback:
         self._log_feature_importance = log_feature_importance
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._every = checkpoint_every
+        self._logs_model = log_model
+        self._best = Best("minimize")
         self._prefix = prefix
         self._keys: dict[tuple[str, str], str] = {}
         self._training: _Training | None = None
@@ -120,6 +128,7 @@ class TrackkitCallback:
         for data, metric, value, maximize, deviation in _evaluated(env.evaluation_result_list):
             key = self._keys.get((data, metric)) or self._define(data, metric, maximize)
             values[key] = value
+            training.score = key, value
             if deviation is not None:
                 values[f"{key}-std"] = deviation
         values[f"{self._prefix}epoch"] = env.iteration
@@ -128,6 +137,8 @@ class TrackkitCallback:
         rounds = env.iteration + 1 - env.begin_iteration
         if self._checkpoint is not None and not rounds % self._every and isinstance(env.model, lightgbm.Booster):
             _save(env.model, self._checkpoint, run.id)
+            if self._logs_model:
+                self._log_model(training)
         if not training.is_watched and training.is_complete:
             self._over()
 
@@ -162,8 +173,9 @@ class TrackkitCallback:
 
     def _define(self, data: str, metric: str, maximize: bool) -> str:
         key = self._keys[data, metric] = f"{self._prefix}{data}/{metric}"
+        goal: Goal = "maximize" if maximize else "minimize"
+        self._best = Best(goal)  # the last one that is defined is the last one that is evaluated
         if self._define_metric:
-            goal = "maximize" if maximize else "minimize"
             self.run.define_metric(key, summary=["last", "max" if maximize else "min"], goal=goal)
         return key
 
@@ -178,6 +190,8 @@ class TrackkitCallback:
                 self._log_outcome(training)
                 if self._log_feature_importance:
                     self._log_importances(training)
+                if self._logs_model:
+                    self._log_model(training)
             finally:
                 self.attachment.finish()
         else:
@@ -195,6 +209,24 @@ class TrackkitCallback:
             for kind in ("split", "gain")
         }
         log_importances(self.run, found, training.last, self._prefix)
+
+    @guarded()
+    def _log_model(self, training: _Training) -> None:
+        model = training.model
+        if not isinstance(model, lightgbm.Booster) or training.logged == training.last:  # folds make no model
+            return
+        training.logged = training.last
+        metadata: dict[str, Any] = {"step": training.last, "rounds": training.last + 1}
+        aliases = [f"round_{training.last + 1}"]
+        if training.score is not None:
+            metadata |= {"monitor": training.score[0], "score": training.score[1], "mode": self._best.goal}
+            aliases += ["best"] if self._best.improves(training.score[1]) else []
+        if training.best_iteration > 0:
+            metadata["best_iteration"] = training.best_iteration - 1
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.txt"
+            _save(model, path, training.run.id)
+            log_checkpoint(training.run, path, aliases=aliases, metadata=metadata)
 
     def _log_outcome(self, training: _Training) -> None:
         found: dict[str, Any] = {"rounds": training.last + 1}
@@ -222,6 +254,9 @@ class _Training:
         self.model = env.model
         self._end = env.end_iteration
         self.last = env.iteration
+        self.logged = -1
+        self.score: tuple[str, float] | None = None
+        """The last metric of the last validation set, and its last value."""
         self.is_watched = False
 
     @property

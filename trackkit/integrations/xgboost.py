@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from trackkit.core import adapter, calls, dataset
-from trackkit.core.adapter import Attachment, guarded
-from trackkit.core.goals import goal_of
+from trackkit.core.adapter import Attachment, guarded, log_checkpoint
+from trackkit.core.goals import Best, goal_of
 from trackkit.core.importances import log_importances
 from trackkit.core.patches import Patches
 from trackkit.core.run import Run
@@ -53,6 +55,13 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         Have the summary keep the best value of each metric: the least, or the greatest where more is better.
     prefix
         Put before every metric's key.
+    log_model
+        Log the model as an artifact `model-<run id>` when the training is over, and every `checkpoint_every` rounds;
+        the best of them by the last metric of the last evaluation set has the alias `best`.
+    checkpoint_every
+        Rounds from one checkpoint to the next; 0 for none.
+    model_format
+        `ubj` or `json`.
     resume
         Continue the run a model given as `xgb_model` was trained in.
     all_ranks
@@ -86,6 +95,9 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         log_feature_importance: bool = True,
         importance_type: str | Sequence[str] = "gain",
         define_metric: bool = True,
+        log_model: bool = False,
+        checkpoint_every: int = 0,
+        model_format: Literal["ubj", "json"] = "ubj",
         prefix: str = "",
         resume: bool = True,
         all_ranks: bool = False,
@@ -96,12 +108,21 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         for name in types:
             if name not in IMPORTANCE_TYPES:
                 raise ValueError(f"importance_type must be of {', '.join(IMPORTANCE_TYPES)}, not {name!r}")
+        if model_format not in ("ubj", "json"):
+            raise ValueError(f"model_format must be 'ubj' or 'json', not {model_format!r}")
+        self._logs_model = log_model
+        self._every = checkpoint_every if log_model else 0
+        self._format = model_format
+        self._score: tuple[str, float] | None = None
+        """The last metric of the last evaluation set, and its last value."""
+        self._best = Best("minimize")
         self._importance_types = types if log_feature_importance else []
         self.attachment = Attachment(run, all_ranks=all_ranks, rank=_rank, **init)
         self._define_metric = define_metric
         self._prefix = prefix
         self._resume = resume
         self._first_step = 0
+        self._logged_step = -1
         self._keys: dict[tuple[str, str], str] = {}
         self._log: Callable[[dict[str, float], int], None] = _nothing
         """The run's `log`, found once: finding the run takes longer than logging."""
@@ -117,7 +138,7 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         """Find the run, and note how the booster is set up."""
         if self.attachment.owned:
             self.attachment = self.attachment.another()
-        self._keys = {}
+        self._keys, self._score, self._logged_step = {}, None, -1
         self._first_step = model.num_boosted_rounds()
         booster = _booster(model)
         known = booster.attr(RUN_ATTRIBUTE)
@@ -144,8 +165,11 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
                     values[key], values[f"{key}-std"] = last
                 else:
                     values[key] = last
+                self._score = key, values[key]
         values[f"{self._prefix}epoch"] = epoch
         self._log(values, self._first_step + epoch)
+        if self._every and not (epoch + 1) % self._every:
+            self._log_model(self.run, model, self._first_step + epoch)
         return False
 
     @guarded(returns=lambda self, model: model)
@@ -155,6 +179,8 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         try:
             self._log_outcome(self.run, model)
             self._log_importances(self.run, model)
+            if self._logs_model:
+                self._log_model(self.run, model, model.num_boosted_rounds() - 1)
         finally:
             self.attachment.finish()
         return model
@@ -183,6 +209,7 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
 
     def _define(self, data: str, metric: str) -> str:
         key = self._keys[data, metric] = f"{self._prefix}{data}/{metric}"
+        self._best = Best(goal_of(metric))  # the last one that is defined is the last one that is evaluated
         if self._define_metric:
             goal = goal_of(metric)
             self.run.define_metric(key, summary=["last", "max" if goal == "maximize" else "min"], goal=goal)
@@ -196,14 +223,29 @@ class TrackkitCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         if json.loads(model.save_config())["learner"]["learner_train_param"]["booster"] == "gblinear":
             names = ["weight"] if names else []  # of a linear model there are but coefficients
         found = {name: _scores(model.get_score(importance_type=name)) for name in names}
-        log_importances(run, found, self._first_step + model.num_boosted_rounds() - 1, self._prefix)
+        log_importances(run, found, model.num_boosted_rounds() - 1, self._prefix)
+
+    @guarded()
+    def _log_model(self, run: Run, model: Any, step: int) -> None:
+        if not isinstance(model, xgboost.Booster) or step == self._logged_step:  # folds make no model
+            return
+        self._logged_step = step
+        metadata: dict[str, Any] = {"step": step, "rounds": model.num_boosted_rounds()}
+        aliases = [f"round_{model.num_boosted_rounds()}"]
+        if self._score is not None:
+            metadata |= {"monitor": self._score[0], "score": self._score[1], "mode": self._best.goal}
+            aliases += ["best"] if self._best.improves(self._score[1]) else []
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, f"model.{self._format}")
+            model.save_model(path)
+            log_checkpoint(run, path, aliases=aliases, metadata=metadata)
 
     def _log_outcome(self, run: Run, model: Any) -> None:
         found: dict[str, Any] = {"rounds": model.num_boosted_rounds()}
         if model.attr("best_iteration") is not None:
             score = model.attr("best_score").strip("()").partition(",")[0]  # of `cv` mean and deviation, before 3.0
             found |= {"best_iteration": int(model.attr("best_iteration")), "best_score": float(score)}
-            found["stopped_iteration"] = self._first_step + found["rounds"] - 1
+            found["stopped_iteration"] = found["rounds"] - 1
         run.summary.update({f"{self._prefix}{key}": value for key, value in found.items()})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import keras
 
 from trackkit.core import calls, session
-from trackkit.core.adapter import Attachment, guarded
+from trackkit.core.adapter import Attachment, guarded, log_checkpoint
 from trackkit.core.goals import goal_of
 from trackkit.core.run import Run
 from trackkit.integrations.keras import facts
@@ -48,6 +49,9 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         Have the summary keep the best value of each metric: the least, or the greatest where more is better.
     log_model_summary
         Log what `model.summary()` prints as `model/summary`.
+    log_model
+        Log the model as an artifact `model-<run id>` when the training is over. For checkpoints there is
+        `TrackkitModelCheckpoint`.
     watch
         With the torch backend: `gradients`, `parameters` or `all`, to watch their norms and distributions, and the
         first NaN; see `Run.watch`.
@@ -81,6 +85,7 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         checkpoint: str | os.PathLike[str] | None = None,
         define_metric: bool = True,
         log_model_summary: bool = True,
+        log_model: bool = False,
         watch: Watched | Literal[False] = False,
         watch_freq: int = 100,
         prefix: str = "",
@@ -104,6 +109,7 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._define_metric = define_metric
         self._log_summary = log_model_summary
         self._watch: Watched | Literal[False] = watch
+        self._logs_model = log_model
         self._watch_freq = watch_freq
         self._prefix = prefix
         self._training = False
@@ -238,7 +244,18 @@ class TrackkitCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._note_early_stop(run)
         if self._watch:
             run.unwatch(self.model)
+        if self._logs_model:
+            self._log_model(run)
         self.attachment.finish()
+
+    @guarded()
+    def _log_model(self, run: Run) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model.keras")
+            self.model.save(path)
+            Mark(run.id, self.step, self.epoch).write(path)
+            metadata = {"epoch": self.epoch, "step": self.step, **facts.model_facts(self.model)}
+            log_checkpoint(run, path, aliases=[f"epoch_{self.epoch}"], metadata=metadata)
 
     def _note_early_stop(self, run: Run) -> None:
         for callback in self._siblings:

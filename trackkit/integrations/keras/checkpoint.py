@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,17 @@ from typing import Any
 import keras
 
 from trackkit.core import session
-from trackkit.core.adapter import guarded
+from trackkit.core.adapter import guarded, log_checkpoint
+from trackkit.core.goals import Best, Goal, goal_of
+from trackkit.core.run import Run
 from trackkit.integrations.keras.callback import marks, trainings
 from trackkit.integrations.keras.mark import Mark
+
+
+def _run_of(model: Any) -> Run | None:
+    """The run that a model's training is logged into."""
+    training = trainings.get(model)
+    return session.current() if training is None else training.run
 
 
 def _mark_of(model: Any, epoch: int) -> Mark | None:
@@ -25,17 +34,32 @@ def _mark_of(model: Any, epoch: int) -> Mark | None:
 
 
 class TrackkitModelCheckpoint(keras.callbacks.ModelCheckpoint):  # type: ignore[misc]
-    """Keras' `ModelCheckpoint`, whose files know their run, step and epoch; see `Mark`.
+    """Keras' `ModelCheckpoint`, whose files know their run, step and epoch, and are logged as artifacts; see `Mark`.
 
-    Give such a file to `TrackkitCallback(checkpoint=…)`, and the run goes on with the training. It takes the parameters
-    of Keras' own: `filepath`, `monitor`, `verbose`, `save_best_only`, `save_weights_only`, `mode`, `save_freq` and
-    `initial_value_threshold`.
+    Each file that is written is a version of the artifact `model-<run id>`, with the aliases `latest`, `epoch_3` or
+    `epoch_3_batch_50`, and `best` as long as no later one has a better value of `monitor`. Give such a file to
+    `TrackkitCallback(checkpoint=…)`, and the run goes on with the training.
+
+    Parameters
+    ----------
+    filepath, *arguments, **named
+        The parameters of Keras' own: `filepath`, `monitor`, `verbose`, `save_best_only`, `save_weights_only`, `mode`,
+        `save_freq` and `initial_value_threshold`.
+    log_model
+        Log the files as artifacts.
 
     Examples
     --------
     >>> checkpoint = TrackkitModelCheckpoint("models/{epoch:02d}.keras")
     >>> model.fit(x, y, callbacks=[TrackkitCallback(), checkpoint])  # doctest: +SKIP
     """
+
+    def __init__(self, filepath: Any, *arguments: Any, log_model: bool = True, **named: Any) -> None:
+        super().__init__(filepath, *arguments, **named)
+        given = inspect.signature(keras.callbacks.ModelCheckpoint).bind(filepath, *arguments, **named).arguments
+        goals: dict[str, Goal] = {"min": "minimize", "max": "maximize"}
+        self._leading = Best(goals.get(given.get("mode", "auto"), goal_of(self.monitor)))
+        self._logs_model = log_model
 
     def _save_model(self, epoch: int, batch: int | None, logs: Any) -> None:
         path = Path(self._get_file_path(epoch, batch, logs))
@@ -49,6 +73,26 @@ class TrackkitModelCheckpoint(keras.callbacks.ModelCheckpoint):  # type: ignore[
         mark = _mark_of(self.model, epoch)
         if mark is not None:
             mark.write(path)
+        run = _run_of(self.model)
+        if run is not None and self._logs_model:
+            self._log(run, mark, path, epoch, batch, logs)
+
+    def _log(self, run: Run, mark: Mark | None, path: Path, epoch: int, batch: int | None, logs: Any) -> None:
+        score = logs.get(self.monitor)
+        score = None if score is None else float(score)
+        metadata = {
+            "monitor": self.monitor,
+            "mode": self._leading.goal,
+            "score": score,
+            "epoch": epoch,
+            "step": None if mark is None else mark.step,
+            "original_filename": path.name,
+            **{name: getattr(self, name) for name in ("save_best_only", "save_weights_only", "save_freq")},
+        }
+        aliases = [f"epoch_{epoch}" if batch is None else f"epoch_{epoch}_batch_{batch}"]
+        aliases += ["best"] if self._leading.improves(score) else []
+        ending = ".weights.h5" if path.name.endswith(".weights.h5") else path.suffix
+        log_checkpoint(run, path, filename=f"model{ending}", aliases=aliases, metadata=metadata)
 
 
 class TrackkitBackup(keras.callbacks.BackupAndRestore):  # type: ignore[misc]

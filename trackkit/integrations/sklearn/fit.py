@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+import joblib
+import sklearn
 from sklearn.utils import estimator_html_repr
 
 from trackkit.core import dataset, session
-from trackkit.core.adapter import Attachment, guarded
+from trackkit.core.adapter import Attachment, guarded, log_checkpoint
 from trackkit.core.importances import log_importances
 from trackkit.core.media.markup import Html
 from trackkit.core.run import Run
@@ -133,6 +137,7 @@ class FitLog:
         if search.is_search(estimator):
             search.log_search(run, estimator, self._first_step, prefix, self.options.max_tuning_runs)
         values: dict[str, Any] = {f"{prefix}fit_seconds": took}
+        found: dict[str, float] = {}
         if self.options.log_training_metrics:
             weight = named.get("sample_weight")
             with inside():
@@ -142,9 +147,26 @@ class FitLog:
         run.log(values, step)
         if search.is_search(estimator):
             self._log_candidates(run, estimator, step)
+        if self.options.log_model:
+            self._log_model(run, estimator, x, found)
         if self.options.log_plots:
             self._log_charts(run, estimator, x, y, "training", step)
             self._log_estimator(run, estimator, step)
+
+    @guarded()
+    def _log_model(self, run: Run, estimator: Any, x: Any, scores: Mapping[str, float]) -> None:
+        metadata = {
+            "model": class_of(estimator),
+            "params": params_of(estimator),
+            "scikit_learn": sklearn.__version__,
+            "columns": dataset.facts(x).get("names"),
+            "features": getattr(estimator, "n_features_in_", None),
+            "training": dict(scores),
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model.joblib")
+            joblib.dump(estimator, path)
+            log_checkpoint(run, path, metadata=metadata)
 
     @guarded()
     def _log_charts(self, run: Run, estimator: Any, x: Any, y: Any, name: str, step: int) -> None:

@@ -21,6 +21,8 @@ class Options:
         Charts of the predictions, importances of features, and a picture of the estimator in HTML.
     log_datasets
         Facts about the data, never the data.
+    log_model
+        The fitted estimator, as an artifact `model-<run id>` with a file `model.joblib`. Load it only if you trust it.
     max_tuning_runs
         How many of a search's candidates get a run of their own, best ones first; None for all.
     pos_label
@@ -34,6 +36,7 @@ class Options:
     log_post_training_metrics: bool = True
     log_plots: bool = True
     log_datasets: bool = True
+    log_model: bool = False
     max_tuning_runs: int | None = 5
     pos_label: Any = None
     prefix: str = ""
