@@ -112,7 +112,7 @@ def make_pump(
     def make(*uris: str, **options: Any) -> tuple[Pump, list[Target]]:
         targets = [TARGETS.setdefault(uri, Target()) for uri in uris]
         given = {"interval": 0.02, "write_back_interval": 0.05, "chores": [], "once": iter(()), **options}
-        made.append(Pump(journal, tmp_path, list(uris), **given))
+        made.append(Pump(given.pop("of", journal), tmp_path, list(uris), **given))
         return made[-1], targets
 
     yield make
@@ -171,6 +171,32 @@ def test_pauses_between_tries_grow(make_pump: Any, journal: JournalWriter) -> No
     assert 2 <= tries <= 6
     assert pump.lanes[0].retries == tries
     assert "away" in pump.lanes[0].trouble
+
+
+def test_a_line_that_lets_no_large_batch_through_is_sent_small_ones(
+    make_pump: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = JournalWriter(tmp_path, "run", "large", sinks=["away:"], segment_bytes=8 << 20)
+    sizes: list[int] = []
+    take = RecordingSink.write
+
+    def write(self: RecordingSink, batch: Batch) -> int:
+        sizes.append(batch.end - batch.start)
+        if sizes[-1] > 200_000:
+            raise OSError("the connection was cut")
+        return take(self, batch)
+
+    monkeypatch.setattr(RecordingSink, "write", write)
+    pump, (target,) = make_pump("away:", of=journal)
+    payloads = numbered(4000)
+    for payload in payloads:
+        journal.append(payload)
+    pump.start()
+
+    assert pump.drain(30)
+    assert target.payloads == payloads
+    assert sizes[0] > 500_000
+    journal.close(acknowledged=True)
 
 
 def test_a_sink_that_refuses_is_left_alone_and_its_records_are_kept(make_pump: Any, journal: JournalWriter) -> None:

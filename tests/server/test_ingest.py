@@ -205,13 +205,14 @@ def test_many_slow_files_at_once_delay_no_metric(server: Serving, writer: Writer
         assert values(server) == [1]
 
 
-def test_a_file_that_breaks_off_leaves_nothing_behind(server: Serving) -> None:
+def test_a_file_that_breaks_off_leaves_nothing_behind(server: Serving, caplog: pytest.LogCaptureFixture) -> None:
     host, _, port = server.address.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as upload:
         head = f"PUT /api/v1/blobs/{'a' * 64} HTTP/1.1\r\nHost: localhost\r\nX-Trackkit-CSRF: x\r\n"
         upload.sendall(f"{head}Content-Length: 10000000\r\n\r\n".encode() + b"x" * 100_000)
         until(lambda: [*server.services.storage.blobs.spool.glob("*")])
     until(lambda: not list(server.services.storage.blobs.spool.glob("*")))
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 def test_a_file_larger_than_the_limit_is_refused_without_reading_it_all(tmp_path: Path) -> None:

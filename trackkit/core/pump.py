@@ -77,6 +77,8 @@ class Lane:
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
         self._failures = 0
+        self._batch_bytes = _BATCH_BYTES
+        """How large batches may be: a network that breaks off lets small ones through where it lets no large one."""
         self._complained = False
         self._sink_is_local = False
 
@@ -128,6 +130,7 @@ class Lane:
                 if self._complained:
                     logger.warning("trackkit: %s takes records again", self.uri)
                 self._complained, self.trouble, self._pause, self._failures = False, "", _FIRST_PAUSE, 0
+                self._batch_bytes = min(self._batch_bytes * 2, _BATCH_BYTES)
                 self._rest()
             self.stop_requested = self.stop_requested or _is_asked_to_stop(self._sink)
         except SinkRefused as error:
@@ -149,14 +152,15 @@ class Lane:
         self._failures += not isinstance(error, SinkError)
         self._not_before = time.monotonic() + self._pause * _jitter() * (0.2 if hurry else 1.0)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._batch_bytes = max(self._batch_bytes // 4, _PIECE_BYTES)
         self.close()
 
     def _next_batch(self, hurry: bool) -> Batch | None:
-        first = self._journal.read(self.acknowledged, _BATCH_BYTES if hurry else _PIECE_BYTES)
+        first = self._journal.read(self.acknowledged, self._batch_bytes if hurry else _PIECE_BYTES)
         if not first.payloads:
             return None
         payloads, ends, end = first.payloads, first.ends, first.end
-        while end - first.start < _BATCH_BYTES:
+        while end - first.start < self._batch_bytes:
             self._rest()
             more = self._journal.read(end, _PIECE_BYTES)
             if not more.payloads or more.start != end:

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -87,6 +87,7 @@ def make_app(config: ServerConfig, storage: Storage | None = None) -> Starlette:
             HTTPException: _http_error,
             Busy: _busy,
             FilterError: _filter_error,
+            ClientDisconnect: _gone,
             RecursionError: _too_deep,
             Exception: _fault,
         },
@@ -195,6 +196,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _filter_error(request: Request, error: Exception) -> Response:
     return ApiError(400, str(error)).response()
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Nobody is there to read it, and nothing went wrong here: networks break, and the client sends again."""
+    return ApiError(400, "the connection ended in the middle of the body").response()
 
 
 async def _too_deep(request: Request, error: Exception) -> Response:
