@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
-
 from trackkit.backend.store.filters.nodes import Column, FilterError, Kind
 from trackkit.backend.tables.sandbox import CannotAnswer, CannotRead, Sandbox, identifier, literal
 from trackkit.core.table.parquet import METADATA_KEY
@@ -56,6 +54,8 @@ class Relation:
     """
 
     def __init__(self, sandbox: Sandbox, paths: Sequence[Path], name: str = "t") -> None:
+        import duckdb
+
         self.sandbox = sandbox
         self.name = name
         self._remembered: dict[tuple[Any, ...], tuple[Any, ...]] = {}
