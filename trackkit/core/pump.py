@@ -130,7 +130,7 @@ class Lane:
                 if self._complained:
                     logger.warning("trackkit: %s takes records again", self.uri)
                 self._complained, self.trouble, self._pause, self._failures = False, "", _FIRST_PAUSE, 0
-                self._batch_bytes = min(self._batch_bytes * 2, _BATCH_BYTES)
+                self._batch_bytes = min(self._batch_bytes + _PIECE_BYTES, _BATCH_BYTES)
                 self._rest()
             self.stop_requested = self.stop_requested or _is_asked_to_stop(self._sink)
         except SinkRefused as error:
