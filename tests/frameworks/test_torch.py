@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
@@ -22,7 +23,7 @@ from torch import nn
 
 import trackkit
 from tests.conftest import REPOSITORY, ReadJournals, RunScript
-from trackkit.core import records
+from trackkit.core import device, records
 from trackkit.core.gradients import frames, layout
 from trackkit.core.gradients.frames import Frame, Layers
 from trackkit.core.gradients.layout import Layout
@@ -704,6 +705,20 @@ def test_activations_are_measured_once_in_watched_steps_of_training(training: Tr
     assert training.value(2, "1", "zeros", "activations") > 0.2
 
 
+def test_a_model_whose_activations_are_measured_can_be_copied_and_saved(training: Training, tmp_path: Path) -> None:
+    model = mlp(8, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    training.run.watch(model, every=1, activations=True)
+    average = copy.deepcopy(model)
+    torch.save(model, tmp_path / "model.pt")
+    saved = torch.load(tmp_path / "model.pt", weights_only=False)
+    for other in (average, saved):
+        other(torch.full((2, 8), 1e6))
+    model(torch.ones(2, 8)).square().mean().backward()
+    optimizer.step()
+    assert training.value(0, "0", "max", "activations") < 1e5
+
+
 def test_the_tree_of_modules_is_recorded_as_a_graph(training: Training) -> None:
     model = mlp(8, 6, 4)
     training.run.watch(model, log=None, log_graph=True)
@@ -774,6 +789,29 @@ def test_a_tensor_on_the_cpu_is_logged_as_it_is_at_the_call(training: Training) 
     training.run.log({"loss": loss})
     loss.fill_(99.0)
     assert training.metrics["loss"] == [(0, 1.5)]
+
+
+def test_copies_of_several_kinds_come_back_in_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copier of devices, with a CPU in the place of one."""
+
+    class Module:
+        @staticmethod
+        def device(device: Any) -> contextlib.AbstractContextManager[None]:
+            return contextlib.nullcontext()
+
+    monkeypatch.setattr(device, "_WITHOUT_STREAMS", ())
+    monkeypatch.setattr(device, "_enqueue", lambda torch, module, tensor: device._Finished(tensor.clone()))
+    monkeypatch.setattr(torch, "get_device_module", lambda device: Module)
+    kinds = [torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.float64, torch.float16, torch.float8_e4m3fn]
+    values = [torch.tensor(number % 2 + 1).to(kinds[number % len(kinds)]) for number in range(20)]
+    copier = device.TorchCopier()
+    assert all(copier.is_remote(value) for value in values)
+    assert not any(map(copier.is_remote, [torch.ones(2), torch.tensor(1j), 1.0, np.float32(1)]))
+    copies = copier.scalars(values)
+    for value in values:
+        value.zero_()
+    read = [float(copy.array()) for copy in copies]
+    assert read == [1.0 if number % len(kinds) == 3 else number % 2 + 1 for number in range(20)]
 
 
 def test_a_disabled_run_watches_nothing(tmp_path: Path) -> None:

@@ -112,8 +112,8 @@ class TorchCopier:
             for (device, _), positions in groups.items():
                 elements = [values[position].detach().reshape(1) for position in positions]
                 together = elements[0] if len(elements) == 1 else torch.cat(elements)
-                if together.dtype == torch.bfloat16:  # which NumPy has not
-                    together = together.float()
+                if together.is_floating_point() and together.dtype not in (torch.float64, torch.float16):
+                    together = together.float()  # NumPy has no bfloat16, nor anything smaller
                 module = torch.get_device_module(device)
                 with module.device(device):
                     whole = _enqueue(torch, module, together)

@@ -45,20 +45,16 @@ class Activations:
             self.names.append(name)
             self.kinds.append(type(module).__name__)
             self.shapes.append([])
-            self._handles.append(module.register_forward_hook(self._hook(number)))
+            self._handles.append(module.register_forward_hook(_Hook(torch, self, number)))
 
-    def _hook(self, number: int) -> Callable[[Any, Any, Any], None]:
-        def hook(module: Any, given: Any, output: Any) -> None:
-            if self._torch.compiler.is_compiling():
-                return
-            if number in self._measured or not module.training or not self._wanted():
-                return
-            try:
-                self._measure(number, output)
-            except Exception as error:
-                self._failed(error)
-
-        return hook
+    def called(self, number: int, module: Any, output: Any) -> None:
+        """A module has put something out."""
+        if number in self._measured or not module.training or not self._wanted():
+            return
+        try:
+            self._measure(number, output)
+        except Exception as error:
+            self._failed(error)
 
     def _measure(self, number: int, output: Any) -> None:
         tensor = _first_tensor(self._torch, output)
@@ -77,6 +73,29 @@ class Activations:
         """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
+
+
+class _Hook:
+    """The hook of one module. A copy of the module, pickled or not, has one that does nothing."""
+
+    def __init__(self, torch: Any, activations: Activations, number: int) -> None:
+        self._torch = torch
+        self._activations = activations
+        self._number = number
+
+    def __call__(self, module: Any, given: Any, output: Any) -> None:
+        if not self._torch.compiler.is_compiling():
+            self._activations.called(self._number, module, output)
+
+    def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
+        return _no_hook, ()
+
+
+def _no_hook() -> Callable[..., None]:
+    return _ignore
+
+
+def _ignore(module: Any, given: Any, output: Any) -> None: ...
 
 
 def _first_tensor(torch: Any, output: Any) -> Any:

@@ -257,7 +257,7 @@ class Watch:
     def _is_capturing(self) -> bool:
         """Whether work is being recorded into a CUDA graph, which must hold nothing of ours."""
         cuda = self._torch.cuda
-        return bool(cuda.is_available() and cuda.is_initialized() and cuda.is_current_stream_capturing())
+        return bool(cuda.is_initialized() and cuda.is_current_stream_capturing())
 
     def _measure_gradients(self, step: _Step) -> None:
         """Measure gradients in a watched step, or in one that a look at some of them makes one."""
