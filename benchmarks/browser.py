@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import statistics
 import subprocess
 import sys
@@ -289,10 +290,16 @@ def main() -> None:
             show(console, part, measure(part, options.points, options.peers))
 
 
+def told(figure: float | None) -> str:
+    if figure is None:
+        return ""
+    return f"not within {browser_peers.PATIENCE_MS:,}" if math.isinf(figure) else f"{figure:,.1f}"
+
+
 def show(console: Console, title: str, found: dict[str, dict[str, float]]) -> None:
     table = Table("", *found, "budget", title=title)
     for name in dict.fromkeys(name for figures in found.values() for name in figures):
-        cells = (f"{figures[name]:,.1f}" if name in figures else "" for figures in found.values())
+        cells = (told(figures.get(name)) for figures in found.values())
         table.add_row(name, *cells, BUDGETS.get(name, ""))
     console.print(table)
 
