@@ -147,18 +147,29 @@ function drawBands(plot: uPlot, drawing: Drawing): void {
   ctx.beginPath();
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
+  const px = drawing.x.map(placer(plot, 'x'));
+  const py = placer(plot, 'y');
   drawing.lines.forEach((line, index) => {
     if (line.low === null || line.high === null) return;
     const visible = (plot.series[index * 2 + 2]?.alpha ?? 1) > 0.5;
     ctx.fillStyle = fade(line.color, visible ? 0.16 : 0.04);
     for (const [from, to] of filledStretches(line.low, line.high)) {
       ctx.beginPath();
-      for (let i = from; i <= to; i++) ctx.lineTo(plot.valToPos(drawing.x[i]!, 'x', true), plot.valToPos(line.high[i] ?? 0, 'y', true));
-      for (let i = to; i >= from; i--) ctx.lineTo(plot.valToPos(drawing.x[i]!, 'x', true), plot.valToPos(line.low[i] ?? 0, 'y', true));
+      for (let i = from; i <= to; i++) ctx.lineTo(px[i]!, py(line.high[i] ?? 0));
+      for (let i = to; i >= from; i--) ctx.lineTo(px[i]!, py(line.low[i] ?? 0));
       ctx.fill();
     }
   });
   ctx.restore();
+}
+
+/** Places values of a scale on the canvas. A linear one takes a product and a sum, a tenth of what asking uPlot takes. */
+function placer(plot: uPlot, name: 'x' | 'y'): (value: number) => number {
+  const { min, max, distr } = plot.scales[name]!;
+  if (distr === 3 || typeof min !== 'number' || typeof max !== 'number' || max <= min) return (value) => plot.valToPos(value, name, true);
+  const first = plot.valToPos(min, name, true);
+  const slope = (plot.valToPos(max, name, true) - first) / (max - min);
+  return (value) => first + (value - min) * slope;
 }
 
 /** The stretches in which both bounds are known, as first and last index. */
