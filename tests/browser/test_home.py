@@ -120,6 +120,7 @@ def test_everything_is_reached_by_keyboard_alone(studied: Process, open_page: Ne
 
     focus_on(page, "Column menu: State")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Sort up")).to_be_focused()
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("button", name="Sort down")).to_be_focused()
     page.keyboard.press("Enter")
