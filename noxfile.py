@@ -20,14 +20,18 @@ GROUPS = PROJECT["dependency-groups"]
 SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/api", "--ignore=tests/frameworks", "--ignore=tests/browser"]
 
 FRAMEWORKS: dict[str, list[str]] = {
+    "accelerate": ["accelerate", "sklearn"],
     "catboost": ["catboost", "sklearn"],
     "keras": ["keras", "media", "sklearn"],
     "lightgbm": ["lightgbm", "sklearn"],
+    "lightning": ["lightning", "media", "sklearn"],
     "sklearn": ["media", "sklearn"],
     "sklearn_plots": ["media", "sklearn"],
     "tensorboard": ["tensorboard", "torch", "sklearn"],
     "torch": ["torch", "sklearn"],
     "torch_media": ["media", "lightning"],
+    "transformers": ["transformers", "sklearn"],
+    "trl": ["trl", "sklearn"],
     "xgboost": ["demo"],  # XGBoost without CUDA libraries
 }
 """A session `frameworks(NAME)` each: the extras to install for the tests in tests/frameworks/test_NAME.py.
@@ -38,16 +42,21 @@ is given as PIP_CONSTRAINT: a line such as `torch==2.9.1+cpu` keeps CUDA out of 
 
 _OLD = ["numpy==1.26.4", "pandas==2.2.2", "pyarrow==16.1.0"]
 OLDEST: dict[str, list[str]] = {
+    "accelerate": ["accelerate==1.10.1"],
     "catboost": ["catboost==1.2.3", *_OLD],
     "keras": ["keras==3.3.3", *_OLD],
     "lightgbm": ["lightgbm==4.0.0", "scikit-learn==1.4.2", *_OLD],
+    "lightning": ["lightning==2.5.0", "pytorch-lightning==2.5.0"],
     "sklearn": ["scikit-learn==1.4.2", *_OLD],
     "sklearn_plots": ["scikit-learn==1.4.2", *_OLD],
+    "transformers": ["transformers==4.56.2", "accelerate==1.10.1"],
+    "trl": ["trl==1.0.0", "transformers==4.56.2", "accelerate==1.10.1"],
     "xgboost": ["xgboost-cpu==2.1.1", "scikit-learn==1.4.2", *_OLD],
 }
 """A session `oldest_frameworks(NAME)` each: the oldest versions that pyproject.toml allows."""
-BESIDE: dict[str, list[str]] = {"keras": ["torch"], "tensorboard": ["tensorboardX"]}
-"""What a framework needs to do its work, and no extra brings: Keras takes any of several backends."""
+BESIDE: dict[str, list[str]] = {"keras": ["torch"], "tensorboard": ["tensorboardX"], "transformers": ["optuna"]}
+"""What a framework needs to do its work, and no extra brings: Keras takes any of several backends, Transformers any of
+several libraries that search."""
 
 
 def install(session: nox.Session, *groups: str, extras: str = "") -> None:

@@ -48,10 +48,14 @@ if TYPE_CHECKING:
     )
     from trackkit.core.settings import Settings
     from trackkit.core.table import Table
+    from trackkit.integrations import accelerate as accelerate
     from trackkit.integrations import catboost as catboost
     from trackkit.integrations import keras as keras
     from trackkit.integrations import lightgbm as lightgbm
+    from trackkit.integrations import lightning as lightning
     from trackkit.integrations import sklearn as sklearn
+    from trackkit.integrations import transformers as transformers
+    from trackkit.integrations import trl as trl
     from trackkit.integrations import xgboost as xgboost
     from trackkit.plot import plot_table
     from trackkit.query import Api
@@ -91,7 +95,9 @@ _HOMES = {
     "Settings": "trackkit.core.settings",
     "Api": "trackkit.query",
 }
-_INTEGRATIONS = ("catboost", "keras", "lightgbm", "sklearn", "xgboost")
+_INTEGRATIONS = (
+    "accelerate", "catboost", "keras", "lightgbm", "lightning", "sklearn", "transformers", "trl", "xgboost",
+)  # fmt: skip
 
 __all__ = [
     "Api",

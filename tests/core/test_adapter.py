@@ -277,3 +277,96 @@ def test_a_run_that_has_ended_goes_on_for_what_is_found_out_later(folder: Path, 
     found = trackkit.Api().run(run.path)
     assert (found.state, found.group) == (state, "trees")
     assert set(found.keys()) == {"loss", "accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "first"),
+    [
+        ({"LOCAL_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"RANK": "0", "LOCAL_RANK": "1"}, True),
+    ],
+)
+def test_a_launcher_that_names_node_and_place_tells_who_is_first(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], first: bool
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert (rank() == 0) is first
+
+
+def test_the_run_of_a_training_stays_open_until_the_next_training_begins(folder: Path) -> None:
+    first, second = attach(project="digits"), attach(project="digits")
+    run = first.begin(name="first")
+    first.rest()
+    assert (run.state, run.name) == ("running", "first")
+    assert trackkit.run is run
+    other = second.begin()
+    assert (run.state, other.state) == ("finished", "running")
+    second.finish()
+
+
+def test_a_borrowed_run_is_not_ended_by_the_next_training(folder: Path) -> None:
+    with trackkit.init(settings=QUIET) as run:
+        first, second = attach(), attach()
+        assert first.begin() is run
+        first.rest()
+        assert second.begin() is run
+
+
+def test_a_run_that_has_ended_goes_on_with_a_further_training(folder: Path) -> None:
+    attachment = attach(project="digits")
+    attachment.begin().log({"loss": 1.0}, step=0)
+    attachment.finish()
+    again = attachment.begin()
+    again.log({"loss": 2.0}, step=1)
+    attachment.finish()
+    assert trackkit.Api().run(again.path).series("loss").value.tolist() == [1, 2]
+
+
+def test_a_renewed_attachment_starts_another_run(folder: Path) -> None:
+    attachment = attach(project="digits", id="first", resume="allow")
+    first = attachment.begin()
+    attachment.renew()
+    second = attachment.begin()
+    assert (first.state, first.id) == ("finished", "first")
+    assert second.id != "first"
+    attachment.finish()
+
+
+def test_the_id_is_known_before_the_run_where_it_is_given(folder: Path) -> None:
+    assert attach().id is None
+    assert attach(id="mine").id == "mine"
+    assert not attach(id="mine").started
+
+
+def test_not_the_first_rank_rewinds_nothing(folder: Path) -> None:
+    attachment = attach(project="digits", all_ranks=True, rank=lambda: 1)
+    attachment.run.log({"loss": 1.0}, step=5)
+    attachment.rewind(0)
+    attachment.finish()
+    run = trackkit.Api().run(attachment.run.path)
+    assert run.series("loss").step.tolist() == [5]
+
+
+def test_what_can_t_be_started_records_nothing_and_wrong_use_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="mode must be"):
+        _ = attach(mode="ofline").run
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise OSError("no such device")
+
+    monkeypatch.setattr("trackkit.core.adapter._reported", set())
+    monkeypatch.setattr("trackkit.core.session.init", fail)
+    with pytest.warns(RuntimeWarning, match="no such device; training goes on"):
+        assert isinstance(attach().run, DisabledRun)
+
+
+def test_what_a_signal_ends_is_killed(folder: Path) -> None:
+    attachment = attach(project="digits")
+    path = attachment.run.path
+    attachment.fail(SystemExit(143))
+    assert trackkit.Api().run(path).state == "killed"

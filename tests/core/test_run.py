@@ -360,3 +360,16 @@ def test_secrets_in_tracebacks_and_alerts_are_removed(folder: Path) -> None:
     assert "ValueError: the key [redacted] was refused" in kept_run.error
     assert kept_run.alerts()[0].text == "the key [redacted] was refused"
     assert secret.encode() not in (folder / ".trackkit/trackkit.db").read_bytes()
+
+
+def test_a_run_goes_on_counting_at_the_step_that_is_set(run: Run) -> None:
+    run.log({"a": 1})
+    run.log({"b": 1}, commit=False)
+    run.step = 7
+    run.log({"a": 2})
+    run.log({"a": 3})
+    assert run.step == 9
+    with pytest.raises(TypeError, match="step must be a whole number"):
+        run.step = "8"  # type: ignore[assignment]
+    series = kept(run).series
+    assert (series("a").step.tolist(), series("b").step.tolist()) == ([0, 7, 8], [1])

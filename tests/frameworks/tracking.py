@@ -37,6 +37,11 @@ def values(run: Run, key: str, *, superseded: bool = False) -> dict[int, float]:
     return dict(zip(series.step.tolist(), series.value.tolist(), strict=True))
 
 
+def logged_versions(run: Run) -> list[Any]:
+    """The versions of artifacts that a run logged, in order."""
+    return sorted(run.logged_artifacts(), key=lambda one: int(one.version.removeprefix("v")))
+
+
 class Fault(Exception):
     """The tracker's own."""
 

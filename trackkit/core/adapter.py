@@ -11,21 +11,23 @@ import functools
 import os
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, TypeVar
 
 from trackkit.core import calls, lifecycle, session
 from trackkit.core.config import to_json
 from trackkit.core.run import DisabledRun, Run
 from trackkit.core.session import RANK_VARIABLES
 
+_LOCAL_RANK = ("LOCAL_RANK", "NODE_RANK")
 _RESTORED = ("project", "dir", "sink", "mode", "group", "job_type")
 _reported: set[str] = set()
+_resting: weakref.WeakSet[Run] = weakref.WeakSet()
+"""Runs whose training is over, kept open for what may follow it; see `Attachment.rest`."""
 
-P = ParamSpec("P")
-R = TypeVar("R")
-S = TypeVar("S")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def rank() -> int:
@@ -37,7 +39,11 @@ def rank() -> int:
     distributed = getattr(torch, "distributed", None)
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return int(distributed.get_rank())
-    return next((int(os.environ[name]) for name in RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
+    names = (*RANK_VARIABLES, *_LOCAL_RANK)
+    given = {name: int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()}
+    known = next((given[name] for name in RANK_VARIABLES if name in given), None)
+    # A launcher that names but the node and the place on it: which one it is does not matter, being first does.
+    return max((given.get(name, 0) for name in _LOCAL_RANK), default=0) if known is None else known
 
 
 class Attachment:
@@ -83,6 +89,7 @@ class Attachment:
         self._init = init
         self._owned = False
         self._silent: DisabledRun | None = None
+        self._ready: tuple[int, Run] | None = None
 
     @property
     def writes(self) -> bool:
@@ -102,17 +109,98 @@ class Attachment:
     @property
     def run(self) -> Run:
         """The run to log into; one that records nothing in a process that does not write."""
+        ready = self._ready  # hooks ask several times a step; a forked child may be of another rank
+        if ready is not None and ready[0] == os.getpid() and ready[1].state == "running":
+            return ready[1]
+        run = self._find()
+        self._ready = os.getpid(), run
+        return run
+
+    def _find(self) -> Run:
         if not self.writes:
             if self._silent is None:
                 self._silent = session.silent_run(**self._init)
             return self._silent
         if self._run is None or (self._run.state != "running" and not self._owned):
-            self._run = session.current() or self._start()
+            self._run = _going_on() or self._start()
         return self._run
 
     def _start(self, **further: Any) -> Run:
         self._owned = True
-        return session.init(**{**self._init, **further})
+        try:
+            return session.init(**{**self._init, **further})
+        except (TypeError, ValueError):  # wrong use
+            raise
+        except Exception as error:
+            report("trackkit.init", error)
+            return session.silent_run(**self._init)
+
+    @property
+    def id(self) -> str | None:
+        """The run's id, if it is known yet; asking starts no run."""
+        if self._run is not None:
+            return self._run.id
+        given = self._init.get("id")
+        return None if given is None else str(given)
+
+    def begin(self, **further: Any) -> Run:
+        """The run for a training that begins now.
+
+        A run that was started here and has ended goes on; one that is kept open after a training is left to it, and
+        finished for a new one.
+
+        Parameters
+        ----------
+        **further
+            What `trackkit.init` is called with besides, if a run has to be started.
+        """
+        if self.writes and self._owned and self._run is not None and self._run.state != "running":
+            self._run = self._start(**{**further, "id": self._run.id, "resume": "allow"})
+        self.prepare(**further)
+        run = self.run
+        _resting.discard(run)
+        return run
+
+    def prepare(self, **init: Any) -> None:
+        """What `trackkit.init` is called with besides, if a run has to be started."""
+        if not self.started:
+            self._init |= init
+
+    def rest(self) -> None:
+        """Keep the run open after the training, for a test that follows; the next training's run ends it.
+
+        Only a run that was started here; and it ends with the process anyway.
+        """
+        if self._owned and self.started and self._run is not None:
+            _resting.add(self._run)
+
+    def renew(self) -> None:
+        """Finish the run, if it was started here, and let the next training start another one."""
+        if self._owned:
+            self.finish()
+            self._run, self._owned, self._ready = None, False, None
+            self._init.pop("id", None)
+
+    def join(self, run_id: str) -> bool:
+        """Continue the run that a checkpoint belongs to, unless another one is going on.
+
+        Parameters
+        ----------
+        run_id
+            The run's id, as it was put into the checkpoint.
+
+        Returns
+        -------
+        bool
+            Whether that run goes on. It does not if another one does, and if the store does not know it: then a run of
+            that id begins.
+        """
+        if not self.writes:
+            return False
+        if not self.started and _going_on() is None:
+            self._run = self._start(id=run_id, resume="allow")
+            return self._run.resumed
+        return self.run.id == run_id
 
     def resume(self, run_id: str, step: int) -> bool:
         """Continue the run that a checkpoint belongs to, from the step it was made at.
@@ -132,16 +220,15 @@ class Attachment:
         bool
             Whether the run goes on.
         """
-        if not self.writes:
+        if not self.join(run_id):
             return False
-        if not self.started and session.current() is None:
-            self._run = self._start(id=run_id, resume="allow")
-            if not self._run.resumed:  # another store than the checkpoint's
-                return False
-        if self.run.id != run_id:
-            return False
-        self.run.rewind(step + 1)
+        self.rewind(step + 1)
         return True
+
+    def rewind(self, step: int) -> None:
+        """Let the run go back to a step, on the first rank: the others may have logged after it already."""
+        if self.rank() == 0:
+            self.run.rewind(step)
 
     def finish(self, exit_code: int | None = None) -> None:
         """Finish the run, if it was started here."""
@@ -152,7 +239,9 @@ class Attachment:
         """Finish the run as failed, or killed, by an exception; if it was started here."""
         if self._owned and self.started and self._run is not None:
             if error is not None:
-                self._run.end(*lifecycle.describe_exception(type(error), error, error.__traceback__))
+                state, code, text = lifecycle.describe_exception(type(error), error, error.__traceback__)
+                by_signal = isinstance(error, SystemExit) and code > 128
+                self._run.end("killed" if by_signal else state, code, text)
             self.finish(None if error is not None else 1)
 
     def expect(self, frame: FrameType | None, training: str) -> Callable[[], object]:
@@ -188,7 +277,7 @@ class Attachment:
             settings = self._run.settings
             init |= {name: getattr(settings, name) for name in _RESTORED if getattr(settings, name)}
             init |= {"dir": str(self._run.dir), "project": self._run.project, "id": self._run.id, "resume": "allow"}
-        return {**self.__dict__, "_run": None, "_init": init, "_owned": False, "_silent": None}
+        return {**self.__dict__, "_run": None, "_init": init, "_owned": False, "_silent": None, "_ready": None}
 
 
 def _abandon(attachment: Attachment, training: str) -> None:
@@ -198,9 +287,16 @@ def _abandon(attachment: Attachment, training: str) -> None:
         report("Attachment.expect", error)
 
 
-def guarded(
-    returns: Callable[..., Any] = lambda *arguments, **named: None,
-) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
+def _going_on() -> Run | None:
+    """The current run, unless its training is over: then it is finished."""
+    run = session.current()
+    if run is not None and run in _resting:
+        run.finish()
+        return session.current()
+    return run
+
+
+def guarded(returns: Callable[..., Any] = lambda *arguments, **named: None) -> Callable[[Method], Method]:
     """Let no exception out of a method that a framework calls: it becomes one warning, and training goes on.
 
     `RunStopped`, Ctrl-C and the like do pass.
@@ -221,17 +317,16 @@ def guarded(
     ...     Callback().on_batch_end(0.5)
     """
 
-    def guard(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    def guard(method: Method) -> Method:
         @functools.wraps(method)
-        def call(self: S, /, *arguments: P.args, **named: P.kwargs) -> R:
+        def call(self: Any, /, *arguments: Any, **named: Any) -> Any:
             try:
                 return method(self, *arguments, **named)
             except Exception as error:
                 report(method.__qualname__, error)
-                answer: R = returns(self, *arguments, **named)
-                return answer
+                return returns(self, *arguments, **named)
 
-        return call
+        return call  # type: ignore[return-value]
 
     return guard
 

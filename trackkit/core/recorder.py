@@ -197,7 +197,8 @@ class Recorder:
 
     def rewind(self, step: int) -> None:
         """Count from a step on; values gathered for another step are recorded first."""
-        self.commit()
+        if self.gathering:
+            self.commit()
         self.steps = itertools.count(step)
 
     def now(self) -> float:

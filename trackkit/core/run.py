@@ -22,7 +22,7 @@ from trackkit.core.recorder import Recorder
 from trackkit.core.settings import Settings
 from trackkit.core.sink import Known, module_of, page_of
 from trackkit.core.summary_view import RunSummary
-from trackkit.core.values import check_key, check_step
+from trackkit.core.values import MAX_STEP, MIN_STEP, check_key, check_step
 from trackkit.core.writer import MIB, JournalWriter, new_writer_id
 
 if TYPE_CHECKING:
@@ -574,8 +574,16 @@ class Run:
 
     @property
     def step(self) -> int:
-        """The step the next `log` without one will have."""
+        """The step the next `log` without one will have.
+
+        Set it where something else counts, such as a framework's loop: what is logged without a step, and what `watch`
+        measures, is then of that step.
+        """
         return self._recorder.next_step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._recorder.rewind(step if type(step) is int and MIN_STEP <= step <= MAX_STEP else check_step(step))
 
     @property
     def state(self) -> str:
@@ -1035,6 +1043,9 @@ class DisabledRun(Run):
     @property
     def step(self) -> int:
         return 0
+
+    @step.setter
+    def step(self, step: int) -> None: ...
 
     def accounting(self) -> dict[str, float]:
         return {}
