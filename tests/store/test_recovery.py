@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,6 +249,21 @@ def test_many_processes_may_recover_at_once(root: Path) -> None:
     for number in range(8):
         assert values(root, id=f"run{number}") == list(range(2000))
     assert not any((root / "journals").iterdir())
+
+
+def test_journals_that_others_recover_meanwhile_are_passed_over(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Writer(root, "run0").start().die()
+    gone = Writer(root, "run1").start().die().folder.parent
+    listed = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path == gone:  # between the list of runs and the list of this one's writers
+            shutil.rmtree(gone)
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+
+    assert recover(root).crashed == ["run0"]
 
 
 def test_a_crashed_rank_leaves_the_run_running_for_the_others(root: Path) -> None:

@@ -60,8 +60,11 @@ def writer_folders(root: Path, run: str | None = None) -> Iterator[Path]:
     journals = root / "journals"
     runs = [journals / run] if run is not None else sorted(journals.iterdir()) if journals.is_dir() else []
     for folder in runs:
-        if folder.is_dir():
-            yield from sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        try:
+            found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):  # others may delete journals meanwhile
+            continue
+        yield from found
 
 
 class Frames:
