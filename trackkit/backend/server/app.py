@@ -28,6 +28,7 @@ from trackkit.backend.server.auth import Authenticator
 from trackkit.backend.server.config import ServerConfig
 from trackkit.backend.server.errors import ApiError
 from trackkit.backend.server.live import Feed
+from trackkit.backend.server.overview import Overviews
 from trackkit.backend.server.presence import Presence
 from trackkit.backend.server.routing import routes
 from trackkit.backend.server.services import Services
@@ -62,6 +63,7 @@ def make_app(config: ServerConfig, storage: Storage | None = None) -> Starlette:
         Presence(storage),
         telemetry.Telemetry(),
         OpenTables(),
+        Overviews(storage),
     )
 
     @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ from trackkit.backend.server.storage import Storage
 if TYPE_CHECKING:
     from trackkit.backend.server.auth import Authenticator
     from trackkit.backend.server.live import Feed
+    from trackkit.backend.server.overview import Overviews
     from trackkit.backend.server.presence import Presence
     from trackkit.backend.server.telemetry import Telemetry
     from trackkit.backend.tables.opened import OpenTables
@@ -27,3 +28,4 @@ class Services:
     presence: Presence
     telemetry: Telemetry
     tables: OpenTables
+    overviews: Overviews

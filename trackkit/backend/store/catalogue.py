@@ -37,6 +37,22 @@ class Count(msgspec.Struct):
     count: int
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """What differs once a run of a project has changed; see `changes`."""
+
+    runs: int
+    latest: int
+    changes: int
+
+
+def mark(db: Database, project: str) -> Mark:
+    """A project's mark, which tells at little cost whether a run of it has changed."""
+    sql = """select count(*), coalesce(max(touched), 0), coalesce(sum(touched % 1000000007), 0)
+             from runs where project = ?"""
+    runs, latest, changes = db.query(sql, [project])[0]
+    return Mark(int(runs), int(latest), int(changes))
+
+
 def columns(db: Database, project: str, table: str) -> list[Column]:
     """The keys of a project's configs or summaries (`config` or `summary`), by key."""
     sql = f"""select e.key, e.type, count(*), min(e.number), max(e.number)

@@ -102,15 +102,12 @@ def list_projects(call: Call) -> Projects:
 def list_columns(call: Call) -> Columns:
     project = call.query.project
     check_project(call, project)
-    with call.services.storage.reading() as db:
-        tables = {table: catalogue.columns(db, project, table) for table in ("config", "summary")}
-        metrics, tags = catalogue.metrics(db, project), catalogue.tags(db, project)
-        groups = catalogue.groups(db, project)
+    found = call.services.overviews.of(project)
     config, summary = (
         [ColumnSummary(one.key, one.count, one.kinds, plain(one.min), plain(one.max)) for one in columns]
-        for columns in tables.values()
+        for columns in (found.config, found.summary)
     )
-    return Columns(config=config, summary=summary, metrics=metrics, tags=tags, groups=groups)
+    return Columns(config=config, summary=summary, metrics=found.metrics, tags=found.tags, groups=found.groups)
 
 
 def list_values(call: Call) -> Values:
