@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +19,15 @@ from trackkit.backend.server.matching import Matcher
 from trackkit.backend.store import changes, plugin, recovery
 from trackkit.backend.store.blobstore import BlobStore, open_blobs
 from trackkit.backend.store.changes import Change
-from trackkit.backend.store.database import Database
+from trackkit.backend.store.database import Busy, Database
 from trackkit.backend.store.ingest import Ingest
 from trackkit.backend.store.sqlite import DATABASE_NAME, SQLiteDatabase
 from trackkit.core.sink import Batch
 
 _WRITERS_KEPT: Final = 1024
 """Writers whose series are remembered between two batches, which saves reading them back."""
+_CLOSE_SECONDS: Final = 10.0
+"""How long `close` waits for whoever uses a connection."""
 
 
 class Storage(Protocol):
@@ -116,8 +119,9 @@ class SQLiteStorage:
         self.name = str(self.root)
         self.blobs = open_blobs(self.root, blobs)
         self._local = threading.local()
-        self._opened: list[SQLiteDatabase] = []
+        self._opened: list[tuple[SQLiteDatabase, threading.RLock]] = []
         self._opening = threading.Lock()
+        self._closed = False
         self._writing = threading.Lock()
         self._writer = SQLiteDatabase(self.path)
         self._writer.migrate()
@@ -129,30 +133,44 @@ class SQLiteStorage:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Database]:
-        db, matcher = self._reader()
-        matcher.begin()
-        try:
-            yield db
-        except sqlite3.OperationalError:
-            if matcher.failure is not None:
-                raise matcher.failure from None
-            raise
+        db, matcher, in_use = self._reader()
+        with in_use:
+            if self._closed:
+                raise _stopping()
+            matcher.begin()
+            try:
+                yield db
+            except sqlite3.OperationalError:
+                if matcher.failure is not None:
+                    raise matcher.failure from None
+                if self._closed:  # `close` interrupts what takes long
+                    raise _stopping() from None
+                raise
 
-    def _reader(self) -> tuple[SQLiteDatabase, Matcher]:
-        found: tuple[SQLiteDatabase, Matcher] | None = getattr(self._local, "reader", None)
+    def _reader(self) -> tuple[SQLiteDatabase, Matcher, threading.RLock]:
+        found: tuple[SQLiteDatabase, Matcher, threading.RLock] | None = getattr(self._local, "reader", None)
         if found is None:
-            db, matcher = SQLiteDatabase(self.path, read_only=True), Matcher()
+            with self._opening:
+                if self._closed:
+                    raise _stopping()
+                db, matcher, in_use = SQLiteDatabase(self.path, read_only=True), Matcher(), threading.RLock()
+                self._opened.append((db, in_use))
             plugin.prepare_connection(db.connection)
             matcher.attach(db.connection)
-            found = self._local.reader = db, matcher
-            with self._opening:
-                self._opened.append(db)
+            found = self._local.reader = db, matcher, in_use
         return found
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Database]:
-        with self._writing, self._writer.atomic():
+        with self._writes(), self._writer.atomic():
             yield self._writer
+
+    @contextlib.contextmanager
+    def _writes(self) -> Iterator[None]:
+        with self._writing:
+            if self._closed:
+                raise _stopping()
+            yield
 
     @contextlib.contextmanager
     def working(self) -> Iterator[Database]:
@@ -161,11 +179,11 @@ class SQLiteStorage:
             yield db
 
     def write(self, run: str, writer: str, batch: Batch) -> int:
-        with self._writing:
+        with self._writes():
             return self._ingest(run, writer).write(batch)
 
     def abandon(self, run: str, writer: str, when: float | None) -> bool:
-        with self._writing:
+        with self._writes():
             return self._ingest(run, writer).abandon(when)
 
     def _ingest(self, run: str, writer: str) -> Ingest:
@@ -181,6 +199,8 @@ class SQLiteStorage:
     def changes(self, since: int) -> list[Change]:
         """The runs changed after a version. SQLite counts the changes to its file, so asking in vain is cheap."""
         with self._watching:
+            if self._closed:
+                raise _stopping()
             seen = (int(self._watcher.query("pragma data_version")[0][0]), since)
             if seen == self._seen:
                 return []
@@ -192,5 +212,28 @@ class SQLiteStorage:
         recovery.recover(self.root)
 
     def close(self) -> None:
-        for db in [*self._opened, self._writer, self._watcher]:
-            db.close()
+        """Close the store. Reads are broken off, and writes waited for: SQLite takes no closing under a query."""
+        with self._opening:
+            self._closed = True
+            opened, self._opened = self._opened, []
+        for db, in_use in opened:
+            _close(db, in_use, interrupt=True)
+        _close(self._writer, self._writing)
+        _close(self._watcher, self._watching)
+
+
+def _close(db: SQLiteDatabase, in_use: threading.Lock | threading.RLock, *, interrupt: bool = False) -> None:
+    """Close a connection once nobody uses it. One that is in use for longer ends with the process."""
+    end = time.monotonic() + _CLOSE_SECONDS
+    while not in_use.acquire(timeout=0.05 if interrupt else _CLOSE_SECONDS):
+        if not interrupt or time.monotonic() > end:
+            return
+        db.connection.interrupt()  # again: whoever has the connection may come to its query only now
+    try:
+        db.close()
+    finally:
+        in_use.release()
+
+
+def _stopping() -> Busy:
+    return Busy("the server is stopping; try again in a moment")
