@@ -20,6 +20,8 @@ import trackkit
 from tests.faults.proxies import proxy
 from tests.servers import Serving, process, serving
 from tests.store.conftest import EPOCH, Filler
+from tests.store.test_gradients import Watching
+from tests.store.test_gradients import frame as watched_frame
 from trackkit.backend.store import passage, plugin, runs, series
 from trackkit.backend.store.sqlite import SQLiteDatabase
 from trackkit.cli import main
@@ -219,6 +221,27 @@ def test_media_and_tables_are_read_as_they_were_logged(server: Serving, root: Pa
     assert there.accounting == here.accounting
     with pytest.raises(KeyError, match="no media under 'x'; there is"):
         there.media("x")
+
+
+def test_what_a_run_watched_is_the_same_from_a_server(server: Serving, root: Path, fill: Filler) -> None:
+    watching = Watching(fill, root)
+    before, after = watching.layers("0.weight", "0.bias"), watching.layers("0.weight", "1.weight", "0.bias")
+    for step in range(120):
+        watching.step(step, before, watched_frame([3.0, 4.0], [2.0**-step, 0.0]))
+    for step in range(120, 230, 2):
+        watching.step(step, after, watched_frame([step], [0.5], [-1.0, float("nan")]), blob=True)
+
+    found, expected = Api(server.address).run("a").watched(), Api(root).run("a").watched()
+
+    assert found.layers == expected.layers == ["0.weight", "0.bias", "1.weight"]
+    assert (found.kinds, found.shapes, found.sizes) == (expected.kinds, expected.shapes, expected.sizes)
+    assert found.step.tolist() == expected.step.tolist() == [*range(120), *range(120, 230, 2)]
+    assert found.time.tolist() == expected.time.tolist()
+    for statistic in found.keys():
+        np.testing.assert_array_equal(found[statistic], expected[statistic])
+    for layer in found.layers:
+        np.testing.assert_array_equal(found.histogram(layer).edges, expected.histogram(layer).edges)
+        np.testing.assert_array_equal(found.histogram(layer).shares, expected.histogram(layer).shares)
 
 
 def test_a_run_deleted_on_a_server_can_be_brought_back(server: Serving, fill: Filler) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
 import msgspec
+import numpy as np
 import requests
 import urllib3
 import zstandard
@@ -23,6 +24,8 @@ from trackkit.backend.store.runs import AlertRow, Flat, ProjectRow, RunRow
 from trackkit.backend.store.series import HIGHEST, Points, in_time_order
 from trackkit.backend.store.transfer import Edit, RunRecord
 from trackkit.core.connection import Connection, path_of, reason
+from trackkit.core.gradients import frames
+from trackkit.core.gradients.frames import Layers
 from trackkit.core.server_shelf import ServerShelf
 from trackkit.core.sink import Catalogue, SinkError
 from trackkit.query.source import Handle, RunNotFound
@@ -44,6 +47,14 @@ class _WatchedKey(msgspec.Struct):
 
 class _WatchedKeys(msgspec.Struct):
     watched: list[_WatchedKey]
+
+
+class _WatchedFrames(msgspec.Struct):
+    layers: Layers
+    steps: list[int]
+    times: list[int]
+    frames: list[bytes]
+    next: int | None
 
 
 class _Ids(msgspec.Struct):
@@ -259,10 +270,15 @@ class RemoteSource:
         return [one.key for one in found.watched]
 
     def watched(self, run: RunRow, key: str) -> gradients.Watched:
-        raise RuntimeError(
-            f"what run {run.id} watched can't be read whole from a server yet: open its store's folder, "
-            f"or ask the server for /api/v1/runs/{run.id}/watched/{key}/heatmap"
-        )
+        pieces: list[gradients.Watched] = []
+        asked: dict[str, int] = {}
+        while True:
+            page = self._get(path_of("runs", run.id, "watched", key, "frames"), _WatchedFrames, asked)
+            steps, times = np.array(page.steps, np.int64), np.array(page.times, np.int64)
+            pieces.append(gradients.Watched(page.layers, steps, times, [frames.decode(one) for one in page.frames]))
+            if page.next is None:
+                return gradients.strung(pieces)
+            asked = {"first": page.next}
 
     def open(self, run: RunRow, file: ObjectRow) -> BinaryIO:
         if file.writer:

@@ -248,7 +248,7 @@ class Run:
             yield from self._rows(piece)
 
     def watched(self, key: str = "gradients") -> Watched:
-        """Statistics of the gradients, parameters or activations of the model the run watched; from a folder alone.
+        """Statistics of the gradients, parameters or activations of the model the run watched.
 
         Parameters
         ----------

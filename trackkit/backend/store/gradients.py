@@ -106,6 +106,14 @@ def steps(db: Database, blobs: Contents, run: int, key: str, first: int = LOWEST
     return found
 
 
+def page(db: Database, run: int, key: str, first: int, limit: int) -> tuple[list[int], int | None]:
+    """The next watched steps from one on, at most so many, and the step that follows them, if there is one."""
+    sql = """select distinct step from objects
+             where run = ? and kind = 'watch' and key = ? and step >= ? order by step limit ?"""
+    found = [int(step) for (step,) in db.query(sql, [run, key, first, limit + 1])]
+    return found[:limit], found[limit] if len(found) > limit else None
+
+
 def _content(blobs: Contents, digest: str, inline: Any) -> Callable[[], bytes]:
     if not digest:
         return lambda: bytes(inline or b"")
@@ -160,6 +168,17 @@ def read(
         else:
             whole.frames.append(_aligned(parts[-1][2], parts[-1][1], union))
     return whole
+
+
+def strung(pieces: Sequence[Watched]) -> Watched:
+    """What was read in several ranges of steps, which follow each other, as one."""
+    union = _union([piece.layers for piece in pieces])
+    return Watched(
+        union,
+        np.concatenate([np.zeros(0, np.int64), *(piece.steps for piece in pieces)]),
+        np.concatenate([np.zeros(0, np.int64), *(piece.times for piece in pieces)]),
+        [_aligned(frame, piece.layers, union) for piece in pieces for frame in piece.frames],
+    )
 
 
 def _union(several: Sequence[Layers]) -> Layers:

@@ -13,6 +13,7 @@ from trackkit.backend.server.api.access import run_number
 from trackkit.backend.server.errors import not_found
 from trackkit.backend.server.routing import Answer, Call, Endpoint, Query
 from trackkit.backend.store import changes, gradients
+from trackkit.backend.store.database import Database
 from trackkit.backend.store.gradients import How, Statistic
 from trackkit.backend.store.series import HIGHEST, LOWEST
 from trackkit.core.gradients import frames
@@ -67,6 +68,27 @@ class DistributionQuery(Query):
     last: WholeStep = HIGHEST
 
 
+class FramesQuery(Query):
+    """Watched steps from `first` on, at most `limit` of them."""
+
+    first: WholeStep = LOWEST
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+
+
+class WatchedFrames(Answer):
+    """Watched steps with all of their statistics and histograms.
+
+    `times` are microseconds since the epoch, `frames` as docs/gradients.md says, each with a column a layer. `next` is
+    the step to go on from, null at the end.
+    """
+
+    layers: Layers
+    steps: list[int]
+    times: list[int]
+    frames: list[bytes]
+    next: int | None
+
+
 class HeatMapHeader(msgspec.Struct):
     """Before the doubles: first steps of `columns` buckets, `rows` × `columns` values, as many counts of NaN/Inf."""
 
@@ -108,6 +130,23 @@ def show_keys(call: Call) -> WatchedKeys:
     return WatchedKeys(watched=found)
 
 
+def show_frames(call: Call) -> WatchedFrames:
+    query: FramesQuery = call.query
+    with call.services.storage.reading() as db:
+        number = _watching(call, db)
+        steps, following = gradients.page(db, number, call.path["key"], query.first, query.limit)
+    last = steps[-1] if steps else query.first
+    found, _ = _read(call, query.first, last, histograms=True)
+    encoded = [frames.encode(frame) for frame in found.frames]
+    return WatchedFrames(
+        layers=found.layers,
+        steps=found.steps.tolist(),
+        times=found.times.tolist(),
+        frames=encoded,
+        next=following,
+    )
+
+
 def show_heat_map(call: Call) -> Response:
     query: HeatMapQuery = call.query
     watched, version = _read(call, query.first, query.last, histograms=False)
@@ -132,11 +171,17 @@ def show_distribution(call: Call) -> Response:
 def _read(call: Call, first: int, last: int, *, histograms: bool) -> tuple[gradients.Watched, int]:
     storage, key = call.services.storage, call.path["key"]
     with storage.reading() as db:
-        number = run_number(call, db)
-        if key not in {one.key for one in gradients.keys(db, number)}:
-            raise not_found(f"key {key!r} among what this run watched")
+        number = _watching(call, db)
         version = changes.versions(db, [number]).get(number, 0)
         return gradients.read(db, storage.blobs, number, key, first, last, histograms=histograms), version
+
+
+def _watching(call: Call, db: Database) -> int:
+    """The number of the run, which watched something under the key."""
+    number, key = run_number(call, db), call.path["key"]
+    if key not in {one.key for one in gradients.keys(db, number)}:
+        raise not_found(f"key {key!r} among what this run watched")
+    return number
 
 
 def _answer(header: msgspec.Struct, *arrays: NDArray[np.float64]) -> Response:
@@ -153,6 +198,15 @@ ENDPOINTS = [
         show_keys,
         "What the run watched of its models.",
         answer=WatchedKeys,
+        errors=[404],
+    ),
+    Endpoint(
+        "GET",
+        "/runs/{run}/watched/{key}/frames",
+        show_frames,
+        "All that was watched under a key, a page of steps at a time.",
+        query=FramesQuery,
+        answer=WatchedFrames,
         errors=[404],
     ),
     Endpoint(
