@@ -85,10 +85,12 @@ class Protected(Refusal):
     """An alias is protected, and who would move it may not."""
 
 
-def collections(db: Database, project: str | None = None, type: str | None = None) -> list[CollectionRow]:
+def collections(
+    db: Database, project: str | None = None, type: str | None = None, name: str | None = None
+) -> list[CollectionRow]:
     """The collections with versions, the one that changed last first."""
     conditions, parameters = ["v.deleted is null"], []
-    for column, value in (("project", project), ("type", type)):
+    for column, value in (("project", project), ("type", type), ("name", name)):
         if value is not None:
             conditions.append(f"c.{column} = ?")
             parameters.append(value)
@@ -99,18 +101,60 @@ def collections(db: Database, project: str | None = None, type: str | None = Non
     return [CollectionRow(*row) for row in db.query(sql, parameters)]
 
 
+def called(db: Database, text: str) -> list[CollectionRow]:
+    """The collections with versions whose name contains a text, in upper or lower case."""
+    return [row for row in collections(db) if text.lower() in row.name.lower()]
+
+
+def newest(db: Database, rows: Sequence[CollectionRow]) -> dict[int, VersionRow]:
+    """The newest version of each of some collections, by the collection's number."""
+    found: list[int] = []
+    for start in range(0, len(rows), _MANY):
+        some = [row.collection for row in rows[start : start + _MANY]]
+        sql = f"""select v.version from versions v join (
+                      select collection, max(number) as number from versions
+                      where deleted is null and collection in ({", ".join("?" * len(some))}) group by collection
+                  ) n on n.collection = v.collection and n.number = v.number"""
+        found += [version for (version,) in db.query(sql, some)]
+    return {row.collection: row for row in load(db, found)}
+
+
 def find_collection(db: Database, project: str, name: str) -> int | None:
     """The number of a collection, or None."""
     found = db.query("select collection from collections where project = ? and name = ?", [project, name])
     return int(found[0][0]) if found else None
 
 
-def versions(db: Database, collection: int, limit: int | None = None, before: int | None = None) -> list[VersionRow]:
-    """The versions of a collection, the newest first; those before a number, if one is given."""
+def versions(
+    db: Database, collection: int, limit: int | None = None, before: int | None = None, search: str = ""
+) -> list[VersionRow]:
+    """The versions of a collection, the newest first.
+
+    Parameters
+    ----------
+    before
+        Only those before this number.
+    search
+        Only those called so (`v12`), or with this in an alias, a tag, the description or the name of the run.
+    """
     conditions, parameters = ["v.collection = ?", "v.deleted is null"], [collection]
     if before is not None:
         conditions.append("v.number < ?")
         parameters.append(before)
+    if search:
+        pattern = "%" + "".join(f"\\{char}" if char in "\\%_" else char for char in search.lower()) + "%"
+        places = [
+            "lower(v.description) like ? escape '\\'",
+            "exists (select 1 from aliases a where a.version = v.version and lower(a.alias) like ? escape '\\')",
+            "exists (select 1 from version_tags t where t.version = v.version and lower(t.tag) like ? escape '\\')",
+            "exists (select 1 from runs r where r.run = v.run and lower(r.name) like ? escape '\\')",
+        ]
+        parameters += [pattern] * len(places)  # type: ignore[list-item]
+        number = Reference(alias=search).number
+        if number is not None:
+            places.append("v.number = ?")
+            parameters.append(number)
+        conditions.append(f"({' or '.join(places)})")
     limited = "" if limit is None else f" limit {int(limit)}"
     sql = f"select {_COLUMNS} {_FROM} where {' and '.join(conditions)} order by v.number desc{limited}"
     return _with_names(db, [VersionRow(*row) for row in db.query(sql, parameters)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,8 @@ GRACE_SECONDS: Final = 3600.0
 """A blob nothing refers to may be one whose record is still on its way; after this long it is not."""
 PARTIAL_SECONDS: Final = 86400.0
 """An upload that was broken off can be resumed for so long."""
+MOST_MANIFESTS: Final = 2000
+"""Manifests that are read to tell what a deletion would free."""
 _AT_ONCE: Final = 500
 _PIECE_BYTES: Final = 8 << 20
 
@@ -86,6 +88,40 @@ def delete(db: Database | None, root: Path, blobs: BlobStore, digests: Iterable[
         db.execute("update upkeep set count = count + 1 where name = 'blobs'")
         named = _named_outside(root) | listed(db).keys() | _in_manifests(db, blobs)
         return _delete(blobs, [digest for digest in chosen if digest not in named])
+
+
+class Freed(msgspec.Struct):
+    """What deleting some versions would free: blobs and their bytes; `exact` is false where it may be less."""
+
+    blobs: int
+    bytes: int
+    exact: bool
+
+
+def freed(db: Database, blobs: BlobStore, versions: Collection[int], most: int = MOST_MANIFESTS) -> Freed:
+    """What `gc` would free if some versions were deleted: what no run, no other version and no upload refers to.
+
+    Parameters
+    ----------
+    most
+        Other manifests that are read at most; where there are more, those of the same collections come first.
+    """
+    rows = db.query("select version, collection, digest from versions where deleted is null")
+    going = {digest for version, _, digest in rows if version in versions}
+    near = {collection for version, collection, _ in rows if version in versions}
+    others = sorted((collection not in near, digest) for version, collection, digest in rows if version not in versions)
+    waiting = db.query("select digest from submissions where state in ('pending', 'complete')")
+    staying = list(dict.fromkeys([*(digest for (digest,) in waiting), *(digest for _, digest in others)]))
+    kept = set(staying) | listed(db).keys()
+    found: dict[str, int] = {digest: blobs.size(digest) or 0 for digest in going}
+    for digest in going:
+        with contextlib.suppress(FileNotFoundError, ManifestDamaged):
+            found.update(Manifest.decode(read_all(blobs, digest)).blobs())
+    for digest in staying[:most]:
+        with contextlib.suppress(FileNotFoundError, ManifestDamaged):
+            kept |= _blobs_in(blobs, digest)
+    left = {digest: size for digest, size in found.items() if digest not in kept}
+    return Freed(len(left), sum(left.values()), len(staying) <= most)
 
 
 def listed(db: Database) -> dict[str, str]:

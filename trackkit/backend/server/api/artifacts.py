@@ -1,43 +1,34 @@
-"""`/artifacts`: versions of artifacts: found, listed, read, compared, changed.
+"""`/artifacts`: versions of artifacts: found, listed, changed, deleted.
 
 A version's id is its number in the store, as text, because it is too large for JavaScript's numbers.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from starlette.responses import Response
 
-from trackkit.backend.server.api.content import respond_with_blob
 from trackkit.backend.server.api.values import maybe_seconds, plain, seconds
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, Query
 from trackkit.backend.store import artifacts, lineage
-from trackkit.backend.store.artifacts import Protected, Refusal, VersionRow
-from trackkit.backend.store.blobstore import BlobStore, read_all
+from trackkit.backend.store.artifacts import CollectionRow, Protected, Refusal, VersionRow
+from trackkit.backend.store.collection import freed
 from trackkit.backend.store.database import Database
-from trackkit.core.manifest import (
-    Entry,
-    Manifest,
-    ManifestDamaged,
-    Reference,
-    check_alias,
-    differences,
-    is_artifact_name,
-)
+from trackkit.core.manifest import Reference, check_alias, is_artifact_name
 from trackkit.core.names import is_project
 from trackkit.core.sink import Edit, RunName
 
-MOST_FILES: Final = 5000
 MOST_VERSIONS: Final = 500
 
 
 class CollectionSummary(msgspec.Struct):
-    """A name and its versions: how many, their bytes, and the number of the newest."""
+    """A name and its versions: how many, their bytes, and the number of the newest.
+
+    `aliases`, `tags`, `run` and `run_name` are the newest version's: what it is called, and the run that logged it.
+    """
 
     project: str
     name: str
@@ -48,6 +39,10 @@ class CollectionSummary(msgspec.Struct):
     versions: int
     size: int
     latest: int | None
+    aliases: list[str]
+    tags: list[str]
+    run: str
+    run_name: str
 
 
 class Collections(Answer):
@@ -60,7 +55,10 @@ class CollectionsQuery(Query):
 
 
 class VersionSummary(msgspec.Struct):
-    """A version; `run` is the id of the run that logged it, `source` the version it was linked from."""
+    """A version; `run` is the id of the run that logged it, `source` the version it was linked from.
+
+    `protected` are those of its aliases that administrators alone may move.
+    """
 
     id: str
     project: str
@@ -77,7 +75,9 @@ class VersionSummary(msgspec.Struct):
     tags: list[str]
     expires: float | None
     run: str
+    run_name: str
     source: str
+    protected: list[str]
 
 
 class VersionAnswer(Answer):
@@ -93,12 +93,16 @@ class Versions(Answer):
 
 
 class VersionsQuery(Query):
-    """`before` is the number of the last version of the answer before."""
+    """`before` is the number of the last version of the answer before.
+
+    `search` is the name of a version, or a part of an alias, a tag, the description or the name of the run.
+    """
 
     project: str
     name: str
     before: int | None = None
     limit: int = 100
+    search: str = ""
 
 
 class FindQuery(Query):
@@ -107,64 +111,6 @@ class FindQuery(Query):
     reference: str
     project: str = ""
     type: str = ""
-
-
-class EntrySummary(msgspec.Struct):
-    """A file of an artifact, or a reference."""
-
-    path: str
-    size: int
-    digest: str
-    ref: str
-    checksum: str
-
-
-class Entries(Answer):
-    """Entries by path; `done` tells that there are no more."""
-
-    entries: list[EntrySummary]
-    count: int
-    size: int
-    done: bool
-
-
-class EntriesQuery(Query):
-    """`prefix` is what paths begin with, `after` the last path of the answer before."""
-
-    prefix: str = ""
-    after: str = ""
-    limit: int = 1000
-
-
-class ContentQuery(Query):
-    """`inline` asks to show the file in the browser, where that is harmless."""
-
-    inline: bool = False
-
-
-class ChangeSummary(msgspec.Struct):
-    """How one path differs: `added`, `removed` or `changed`."""
-
-    path: str
-    change: str
-    before: EntrySummary | None
-    after: EntrySummary | None
-
-
-class Difference(Answer):
-    """What has to change for one version to become another; `changes` are the first of `count`."""
-
-    changes: list[ChangeSummary]
-    added: int
-    removed: int
-    changed: int
-    unchanged: int
-    metadata: dict[str, list[Any]]
-    """Keys whose values differ, with both."""
-
-
-class DifferenceQuery(Query):
-    limit: int = 1000
 
 
 class Runs(Answer):
@@ -192,6 +138,17 @@ class DeleteQuery(Query):
     aliases: bool = False
 
 
+class FreedAnswer(Answer):
+    """What `gc` will free once something is deleted: blobs that nothing else refers to, and their bytes.
+
+    `exact` is false if there are too many versions to look at all; then it may be less.
+    """
+
+    blobs: int
+    bytes: int
+    exact: bool
+
+
 class AliasBody(Body):
     """`protected`: only administrators may move it from now on, or again everybody."""
 
@@ -210,16 +167,8 @@ def list_collections(call: Call) -> Collections:
     query: CollectionsQuery = call.query
     with call.services.storage.reading() as db:
         rows = artifacts.collections(db, query.project or None, query.type or None)
-    return Collections(
-        collections=[
-            CollectionSummary(
-                row.project, row.name, row.type, row.description, seconds(row.created), seconds(row.updated),
-                row.versions, row.size, row.latest,
-            )
-            for row in rows
-            if call.identity.may_see(row.project)
-        ]
-    )  # fmt: skip
+        seen = [row for row in rows if call.identity.may_see(row.project)]
+        return Collections(collections=collection_summaries(db, seen))
 
 
 def list_versions(call: Call) -> Versions:
@@ -229,8 +178,8 @@ def list_versions(call: Call) -> Versions:
         raise ApiError(400, "before is the number of a version")
     with call.services.storage.reading() as db:
         collection = collection_number(call, db, query.project, query.name)
-        rows = artifacts.versions(db, collection, limit + 1, query.before)
-        shown = [summary(db, row) for row in rows[:limit]]
+        rows = artifacts.versions(db, collection, limit + 1, query.before, query.search.strip())
+        shown = summaries(db, rows[:limit])
         guarded = artifacts.protected(db, collection)
     return Versions(versions=shown, protected=guarded, done=len(rows) <= limit)
 
@@ -253,66 +202,6 @@ def find(call: Call) -> VersionAnswer:
 def show(call: Call) -> VersionAnswer:
     with call.services.storage.reading() as db:
         return VersionAnswer(version=summary(db, version_of(call, db)))
-
-
-def list_entries(call: Call) -> Entries:
-    query: EntriesQuery = call.query
-    limit = max(1, min(query.limit, MOST_FILES))
-    with call.services.storage.reading() as db:
-        row = version_of(call, db)
-    contents = manifest_of(call, row)
-    chosen = [path for path in contents if path.startswith(query.prefix)]
-    size = sum(contents[path].size for path in chosen)
-    left = [path for path in chosen if path > query.after] if query.after else chosen
-    shown = [entry_summary(path, contents[path]) for path in left[:limit]]
-    return Entries(entries=shown, count=len(chosen), size=size, done=len(left) <= limit)
-
-
-def show_content(call: Call) -> Response:
-    path = call.path["path"]
-    with call.services.storage.reading() as db:
-        row = version_of(call, db)
-    entry = manifest_of(call, row).get(path)
-    if entry is None:
-        raise not_found(f"entry {path!r} in {row.path}")
-    if entry.ref:
-        raise ApiError(404, f"{path!r} of {row.path} is a reference to {entry.ref}, which is not kept here")
-    return respond_with_blob(call, entry.digest, path, inline=call.query.inline)
-
-
-def show_blob(call: Call) -> Response:
-    digest = call.path["digest"]
-    with call.services.storage.reading() as db:
-        row = version_of(call, db)
-    if digest != row.digest and digest not in manifest_of(call, row).blobs():
-        raise not_found(f"blob {digest} in {row.path}")
-    return respond_with_blob(call, digest, digest, inline=False)
-
-
-def compare(call: Call) -> Difference:
-    with call.services.storage.reading() as db:
-        row, other = version_of(call, db), version_of(call, db, "other")
-    before, after = manifest_of(call, row), manifest_of(call, other)
-    found = differences(before, after)
-    counts = {word: sum(one.change == word for one in found) for word in ("added", "removed", "changed")}
-    old, new = msgspec.json.decode(row.metadata), msgspec.json.decode(other.metadata)
-    return Difference(
-        changes=[
-            ChangeSummary(
-                one.path, one.change,
-                None if one.before is None else entry_summary(one.path, one.before),
-                None if one.after is None else entry_summary(one.path, one.after),
-            )
-            for one in found[: max(1, min(call.query.limit, MOST_FILES))]
-        ],
-        **counts,
-        unchanged=len(before) - counts["removed"] - counts["changed"],
-        metadata={
-            key: [plain(old.get(key)), plain(new.get(key))]
-            for key in sorted(old.keys() | new.keys())
-            if old.get(key) != new.get(key)
-        },
-    )  # fmt: skip
 
 
 def list_runs(call: Call) -> Runs:
@@ -341,6 +230,12 @@ def delete(call: Call) -> None:
         number = version_of(call, db).version
     with call.services.storage.changing() as db, refusals():
         artifacts.delete(db, number, actor_of(call), aliases=call.query.aliases, force=_may_force(call))
+
+
+def tell_freed(call: Call) -> FreedAnswer:
+    with call.services.storage.reading() as db:
+        found = freed(db, call.services.storage.blobs, {version_of(call, db).version})
+    return FreedAnswer(blobs=found.blobs, bytes=found.bytes, exact=found.exact)
 
 
 def set_alias(call: Call) -> VersionAnswer:
@@ -408,39 +303,43 @@ def collection_number(call: Call, db: Database, project: str, name: str) -> int:
 
 def summary(db: Database, row: VersionRow) -> VersionSummary:
     """A version as it is answered."""
-    made = lineage.producer(db, row.version)
-    source = None if row.source is None else artifacts.get(db, row.source)
-    return VersionSummary(
-        str(row.version), row.project, row.name, row.type, row.number, row.digest, row.size, row.count,
-        seconds(row.created), row.description, plain(msgspec.json.decode(row.metadata)), row.aliases, row.tags,
-        maybe_seconds(row.expires), "" if made is None else made.id, "" if source is None else source.path,
-    )  # fmt: skip
+    return summaries(db, [row])[0]
 
 
-def manifest_of(call: Call, row: VersionRow) -> Manifest:
-    """A version's manifest.
-
-    Raises
-    ------
-    ApiError
-        404 if it is missing or damaged.
-    """
-    try:
-        return _manifest(call.services.storage.blobs, row.digest)  # type: ignore[arg-type]  # hashable, like any object
-    except FileNotFoundError:
-        raise not_found(f"manifest of {row.path}: its blob {row.digest} is missing from the store") from None
-    except ManifestDamaged as error:
-        raise ApiError(404, f"the manifest of {row.path} can't be read: {error}") from None
-
-
-@functools.lru_cache(maxsize=4)
-def _manifest(blobs: BlobStore, digest: str) -> Manifest:
-    return Manifest.decode(read_all(blobs, digest))
+def summaries(db: Database, rows: Sequence[VersionRow]) -> list[VersionSummary]:
+    """Versions as they are answered."""
+    made = lineage.producers(db, [row.version for row in rows])
+    sources = {row.version: row.path for row in artifacts.load(db, {row.source for row in rows if row.source})}
+    named = {row.collection for row in rows if row.aliases}
+    guarded = {collection: set(artifacts.protected(db, collection)) for collection in named}
+    return [
+        VersionSummary(
+            str(row.version), row.project, row.name, row.type, row.number, row.digest, row.size, row.count,
+            seconds(row.created), row.description, plain(msgspec.json.decode(row.metadata)), row.aliases, row.tags,
+            maybe_seconds(row.expires), made[row.version].id if row.version in made else "",
+            made[row.version].name if row.version in made else "", sources.get(row.source or 0, ""),
+            [alias for alias in row.aliases if alias in guarded[row.collection]],
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
-def entry_summary(path: str, entry: Entry) -> EntrySummary:
-    """An entry as it is answered."""
-    return EntrySummary(path, entry.size, entry.digest, entry.ref, entry.checksum)
+def collection_summaries(db: Database, rows: Sequence[CollectionRow]) -> list[CollectionSummary]:
+    """Collections as they are answered."""
+    newest = artifacts.newest(db, rows)
+    made = lineage.producers(db, [row.version for row in newest.values()])
+    found = []
+    for row in rows:
+        last = newest.get(row.collection)
+        run = made.get(last.version) if last else None
+        found.append(
+            CollectionSummary(
+                row.project, row.name, row.type, row.description, seconds(row.created), seconds(row.updated),
+                row.versions, row.size, row.latest, last.aliases if last else [], last.tags if last else [],
+                run.id if run else "", run.name if run else "",
+            )
+        )  # fmt: skip
+    return found
 
 
 def actor_of(call: Call) -> str:
@@ -522,39 +421,7 @@ ENDPOINTS = [
         errors=[404],
     ),
     Endpoint(
-        "GET",
-        f"{_VERSION}/entries",
-        list_entries,
-        "The files and references of a version.",
-        query=EntriesQuery,
-        answer=Entries,
-        errors=[404],
-    ),
-    Endpoint(
-        "GET",
-        f"{_VERSION}/content/{{path:path}}",
-        show_content,
-        "The content of a file of a version, or a range of it.",
-        query=ContentQuery,
-        gives="*/*",
-        errors=[404, 416],
-    ),
-    Endpoint(
-        "GET",
-        f"{_VERSION}/blobs/{{digest}}",
-        show_blob,
-        "A blob of a version, or its manifest, or a range of it.",
-        gives="*/*",
-        errors=[404, 416],
-    ),
-    Endpoint(
-        "GET",
-        f"{_VERSION}/diff/{{other}}",
-        compare,
-        "What differs between two versions.",
-        query=DifferenceQuery,
-        answer=Difference,
-        errors=[404],
+        "GET", f"{_VERSION}/freed", tell_freed, "What deleting a version would free.", answer=FreedAnswer, errors=[404]
     ),
     Endpoint(
         "GET", f"{_VERSION}/runs", list_runs, "The runs that logged and used a version.", answer=Runs, errors=[404]

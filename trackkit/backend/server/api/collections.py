@@ -5,15 +5,28 @@ from __future__ import annotations
 import msgspec
 
 from trackkit.backend.server.api.access import check_project
-from trackkit.backend.server.api.artifacts import actor_of, collection_number, refusals
+from trackkit.backend.server.api.artifacts import (
+    CollectionSummary,
+    FreedAnswer,
+    actor_of,
+    collection_number,
+    collection_summaries,
+    refusals,
+)
 from trackkit.backend.server.api.values import seconds
+from trackkit.backend.server.errors import not_found
 from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, Query
 from trackkit.backend.store import artifacts, budgets
+from trackkit.backend.store.collection import freed
 
 
 class CollectionQuery(Query):
     project: str
     name: str
+
+
+class CollectionAnswer(Answer):
+    collection: CollectionSummary
 
 
 class MoveSummary(msgspec.Struct):
@@ -63,6 +76,24 @@ class BudgetBody(Body):
     rule: str = "refuse"
 
 
+def show(call: Call) -> CollectionAnswer:
+    query: CollectionQuery = call.query
+    with call.services.storage.reading() as db:
+        collection_number(call, db, query.project, query.name)
+        rows = artifacts.collections(db, query.project, name=query.name)
+        if not rows:
+            raise not_found(f"version in {query.project}/{query.name}: all have been deleted")
+        return CollectionAnswer(collection=collection_summaries(db, rows)[0])
+
+
+def tell_freed(call: Call) -> FreedAnswer:
+    with call.services.storage.reading() as db:
+        collection = collection_number(call, db, call.query.project, call.query.name)
+        numbers = {row.version for row in artifacts.versions(db, collection)}
+        found = freed(db, call.services.storage.blobs, numbers)
+    return FreedAnswer(blobs=found.blobs, bytes=found.bytes, exact=found.exact)
+
+
 def history(call: Call) -> History:
     with call.services.storage.reading() as db:
         rows = artifacts.moves(db, collection_number(call, db, call.query.project, call.query.name))
@@ -107,6 +138,24 @@ def set_budget(call: Call) -> Budgets:
 
 
 ENDPOINTS = [
+    Endpoint(
+        "GET",
+        "/collections",
+        show,
+        "A collection of artifacts.",
+        query=CollectionQuery,
+        answer=CollectionAnswer,
+        errors=[404],
+    ),
+    Endpoint(
+        "GET",
+        "/collections/freed",
+        tell_freed,
+        "What deleting all versions of a collection would free.",
+        query=CollectionQuery,
+        answer=FreedAnswer,
+        errors=[404],
+    ),
     Endpoint(
         "GET",
         "/collections/history",

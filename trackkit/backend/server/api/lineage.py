@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from trackkit.backend.server.api.access import project_of, run_number
-from trackkit.backend.server.api.artifacts import VersionSummary, summary, version_of
+from trackkit.backend.server.api.artifacts import VersionSummary, summaries, summary, version_of
 from trackkit.backend.server.api.values import seconds
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, Query
@@ -82,8 +82,8 @@ def run_artifacts(call: Call) -> RunArtifacts:
         number = run_number(call, db)
         made, using = lineage.logged(db, number), lineage.used(db, number)
         return RunArtifacts(
-            logged=[summary(db, row) for row in made if call.identity.may_see(row.project)],
-            used=[summary(db, row) for row in using if call.identity.may_see(row.project)],
+            logged=summaries(db, [row for row in made if call.identity.may_see(row.project)]),
+            used=summaries(db, [row for row in using if call.identity.may_see(row.project)]),
         )
 
 
@@ -104,21 +104,19 @@ def _graph(call: Call, db: Database, start: lineage.Node, name: str) -> Graph:
     depth, most = max(0, min(call.query.depth, 100)), max(1, min(call.query.limit, 5000))
     found = lineage.around(db, start, depth, most)
     named: dict[lineage.Node, str] = {}
-    shown_runs, shown_versions = [], []
+    shown_runs = []
     for run in found.runs:
         if call.identity.may_see(run.project):
             named["run", run.run] = f"run:{run.id}"
             shown_runs.append(RunNode(run.id, run.project, run.name, run.state, run.job_type, seconds(run.created)))
-    for row in found.versions:
-        if call.identity.may_see(row.project):
-            named["artifact", row.version] = f"artifact:{row.version}"
-            shown_versions.append(summary(db, row))
+    seen = [row for row in found.versions if call.identity.may_see(row.project)]
+    named.update({("artifact", row.version): f"artifact:{row.version}" for row in seen})
     edges = [
         EdgeSummary(named[edge.source], named[edge.target], edge.kind)
         for edge in found.edges
         if edge.source in named and edge.target in named
     ]
-    return Graph(start=name, runs=shown_runs, artifacts=shown_versions, edges=edges, complete=found.complete)
+    return Graph(start=name, runs=shown_runs, artifacts=summaries(db, seen), edges=edges, complete=found.complete)
 
 
 def submitted(call: Call) -> SubmittedArtifact:

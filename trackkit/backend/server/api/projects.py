@@ -11,7 +11,7 @@ from trackkit.backend.server.api.access import check_project, visible
 from trackkit.backend.server.api.values import plain, seconds
 from trackkit.backend.server.errors import ApiError
 from trackkit.backend.server.routing import Answer, Call, Endpoint, Query
-from trackkit.backend.store import catalogue, runs
+from trackkit.backend.store import artifacts, catalogue, runs
 from trackkit.backend.store.filters import Entry, FilterError
 from trackkit.backend.store.filters.nodes import And, Compare, Field, Node, Or
 from trackkit.backend.store.filters.syntax import parse_target
@@ -83,9 +83,19 @@ class FoundRun(msgspec.Struct):
     created: float
 
 
+class FoundArtifact(msgspec.Struct):
+    """A collection of artifacts."""
+
+    project: str
+    name: str
+    type: str
+    updated: float
+
+
 class Found(Answer):
     projects: list[str]
     runs: list[FoundRun]
+    artifacts: list[FoundArtifact]
 
 
 def list_projects(call: Call) -> Projects:
@@ -131,10 +141,12 @@ def search(call: Call) -> Found:
     condition = named if seen is None else And((seen, named))
     with call.services.storage.reading() as db:
         found = runs.load(db, runs.numbers(db, condition, limit=limit), keys=())
+        collections = [row for row in artifacts.called(db, call.query.q) if call.identity.may_see(row.project)]
         projects = [row.name for row in runs.projects(db) if call.query.q.lower() in row.name.lower()]
     return Found(
         projects=[name for name in projects if call.identity.may_see(name)][:limit],
         runs=[FoundRun(row.id, row.name, row.project, row.state, seconds(row.created)) for row in found],
+        artifacts=[FoundArtifact(row.project, row.name, row.type, seconds(row.updated)) for row in collections[:limit]],
     )
 
 
@@ -160,5 +172,12 @@ ENDPOINTS = [
         answer=Values,
         errors=[404],
     ),
-    Endpoint("GET", "/search", search, "Projects and runs by what they are called.", query=SearchQuery, answer=Found),
+    Endpoint(
+        "GET",
+        "/search",
+        search,
+        "Projects, runs and artifacts by what they are called.",
+        query=SearchQuery,
+        answer=Found,
+    ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trackkit.backend.server.api import (
+    artifact_files,
     artifacts,
     blobs,
     charts,
@@ -34,6 +35,7 @@ ENDPOINTS: list[Endpoint] = [
     *points.ENDPOINTS,
     *files.ENDPOINTS,
     *artifacts.ENDPOINTS,
+    *artifact_files.ENDPOINTS,
     *collections.ENDPOINTS,
     *lineage.ENDPOINTS,
     *blobs.ENDPOINTS,

@@ -154,7 +154,7 @@ def show_table(call: Call) -> TableAnswer:
     with call.services.storage.reading() as db:
         rows = _rows(call, db, spec)
         steps = media.steps(db, [run_named(call, db, spec.run)], spec.key, MOST_STEPS)
-    with _asking():
+    with asking():
         relation = call.services.tables.table(_files(call, rows))
         noted = msgspec.json.decode(rows[-1].metadata)
         return TableAnswer(
@@ -171,7 +171,7 @@ def show_table(call: Call) -> TableAnswer:
 
 def list_rows(call: Call) -> TableRows:
     spec = decode_spec(call, RowsSpec)
-    with _asking():
+    with asking():
         relation = _relation(call, spec)
         found = pages.rows(relation, spec.columns, spec.sort, spec.filter, spec.search, spec.offset, spec.limit)
     names = list(relation.columns) if spec.columns is None else list(dict.fromkeys(spec.columns))
@@ -182,7 +182,7 @@ def list_groups(call: Call) -> TableGroups:
     spec = decode_spec(call, GroupsSpec)
     if not spec.by:
         raise ApiError(400, "the spec names no column to gather rows by")
-    with _asking():
+    with asking():
         relation = _relation(call, spec)
         found = pages.groups(
             relation, spec.by, spec.aggregates, spec.sort, spec.filter, spec.search, spec.offset, spec.limit
@@ -192,7 +192,7 @@ def list_groups(call: Call) -> TableGroups:
 
 def list_distributions(call: Call) -> TableDistributions:
     spec = decode_spec(call, DistributionsSpec)
-    with _asking():
+    with asking():
         relation = _relation(call, spec)
         names = (list(relation.columns) if spec.columns is None else spec.columns)[:MOST_DISTRIBUTIONS]
         found = [pages.distribution(relation, name, spec.bins, spec.filter, spec.search) for name in names]
@@ -201,7 +201,7 @@ def list_distributions(call: Call) -> TableDistributions:
 
 def show_row(call: Call) -> TableRow:
     spec = decode_spec(call, RowSpec)
-    with _asking():
+    with asking():
         relation = _relation(call, spec)
         found = pages.row(relation, max(-1, min(spec.number, relation.rows)))
     if found is None:
@@ -213,7 +213,7 @@ def compare(call: Call) -> TableComparison:
     spec = decode_spec(call, ComparisonSpec)
     if not 2 <= len(spec.sides) <= comparison.MOST_SIDES:
         raise ApiError(400, f"a comparison is of 2 to {comparison.MOST_SIDES} tables, not of {len(spec.sides)}")
-    with _asking():
+    with asking():
         with call.services.storage.reading() as db:
             files = [_files(call, _rows(call, db, side)) for side in spec.sides]
         sides = call.services.tables.tables(files)
@@ -228,7 +228,7 @@ def export(call: Call) -> Response:
         "content-security-policy": SANDBOX,
         "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
     }
-    with _asking():
+    with asking():
         relation = _relation(call, spec)
         batches = pages.export(relation, spec.columns, spec.sort, spec.filter, spec.search)
         first = next(batches, None)  # what is wrong is found before the answer begins
@@ -317,7 +317,7 @@ def _files(call: Call, rows: list[ObjectRow]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _asking() -> Iterator[None]:
+def asking() -> Iterator[None]:
     """What goes wrong with a query, as the client is told."""
     try:
         yield
