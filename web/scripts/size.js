@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
 const BUDGET = 150 * 1024;
-const PAGES = ['Project', 'Run', 'Compare'];
+const PAGES = ['Project', 'Run', 'Compare', 'Artifacts', 'Artifact'];
 const root = new URL('../../trackkit/backend/server/dashboard/', import.meta.url).pathname;
 const files = readdirSync(join(root, 'assets'));
 const page = readFileSync(join(root, 'index.html'), 'utf8');

@@ -64,10 +64,14 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
   return (await (await request('GET', path, undefined, signal)).json()) as T;
 }
 
-async function send<T>(method: string, path: string, body?: unknown): Promise<T> {
+export async function send<T>(method: string, path: string, body?: unknown): Promise<T> {
   const response = await request(method, path, body);
   const text = await response.text();
   return (text === '' ? null : JSON.parse(text)) as T;
+}
+
+export async function fetchText(path: string, signal?: AbortSignal, headers: Record<string, string> = {}): Promise<string> {
+  return (await request('GET', path, undefined, signal, headers)).text();
 }
 
 type Params = Record<string, string | number | boolean | string[] | undefined>;

@@ -167,6 +167,7 @@ export interface Alert {
 export interface SearchResult {
   projects: string[];
   runs: { id: string; name: string; project: string; state: RunState; created: number }[];
+  artifacts: { project: string; name: string; type: string; updated: number }[];
 }
 
 export interface View {

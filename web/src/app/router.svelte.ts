@@ -5,6 +5,9 @@ export type Route =
   | { page: 'project'; project: string }
   | { page: 'run'; run: string; tab: string }
   | { page: 'compare'; runs: string[] }
+  | { page: 'artifacts'; project: string }
+  | { page: 'artifact'; project: string; name: string; version: string; tab: string }
+  | { page: 'registry' }
   | { page: 'missing' };
 
 /** The page an address names. */
@@ -13,6 +16,11 @@ export function routeOf(path: string, search: URLSearchParams): Route {
   const [place, name, tab] = parts;
   if (place === undefined) return { page: 'home' };
   if (place === 'projects' && name !== undefined && parts.length === 2) return { page: 'project', project: name };
+  if (place === 'projects' && name !== undefined && tab === 'artifacts' && parts.length <= 6) {
+    const [artifact, version, part] = parts.slice(3);
+    return artifact === undefined ? { page: 'artifacts', project: name } : { page: 'artifact', project: name, name: artifact, version: version ?? '', tab: part ?? 'overview' };
+  }
+  if (place === 'registry' && parts.length === 1) return { page: 'registry' };
   if (place === 'runs' && name !== undefined && parts.length <= 3) return { page: 'run', run: name, tab: tab ?? 'overview' };
   if (place === 'compare' && parts.length === 1) return { page: 'compare', runs: (search.get('runs') ?? '').split(',').filter(Boolean) };
   return { page: 'missing' };
@@ -25,6 +33,16 @@ export function projectPath(project: string): string {
 export function runPath(run: string, tab?: string): string {
   const path = `/runs/${encodeURIComponent(run)}`;
   return tab === undefined || tab === 'overview' ? path : `${path}/${tab}`;
+}
+
+export function artifactsPath(project: string): string {
+  return `${projectPath(project)}/artifacts`;
+}
+
+/** An artifact's page; of its newest version, if none is named. */
+export function artifactPath(project: string, name: string, version = '', tab = ''): string {
+  const path = `${artifactsPath(project)}/${encodeURIComponent(name)}`;
+  return [path, version === '' ? '' : encodeURIComponent(version), version === '' || tab === 'overview' ? '' : tab].filter(Boolean).join('/');
 }
 
 export function comparePath(runs: string[]): string {
