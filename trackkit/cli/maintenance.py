@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import msgspec
 from rich.text import Text
@@ -9,6 +11,7 @@ from rich.text import Text
 from trackkit.backend.store import maintenance
 from trackkit.cli import output
 from trackkit.cli.options import store_folder, store_options
+from trackkit.core.settings import load
 
 
 @click.command()
@@ -28,13 +31,17 @@ def doctor(repair: bool, location: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
+@click.option("--store", metavar="URL", help="A server's PostgreSQL database, postgresql://…; --dir is its files then.")
 @store_options
-def gc(dry_run: bool, location: str | None, as_json: bool) -> None:
+def gc(dry_run: bool, store: str | None, location: str | None, as_json: bool) -> None:
     """Free the space of runs deleted a week ago, of artifacts whose time is over, of files that neither a run nor an
-    artifact refers to, of synced journals, of deleted rows.
+    artifact refers to, of synced journals, of deleted rows. It can run beside servers and trainings.
     """
+    if store is not None and not store.startswith(("postgresql://", "postgres://")):
+        raise click.ClickException(f"--store names a PostgreSQL database, postgresql://…, not {store!r}")
+    folder = store_folder(location, blobs_alone=True) if store is None else Path(location or load().dir)
     with output.progress("freeing", quiet=as_json) as progress:
-        freed = maintenance.gc(store_folder(location, blobs_alone=True), dry_run, progress=progress)
+        freed = maintenance.gc(folder, dry_run, store=store or "", progress=progress)
     if as_json:
         output.print_json(msgspec.to_builtins(freed))
         return

@@ -16,6 +16,7 @@ from trackkit.backend.store.sqlite import DATABASE_NAME
 from trackkit.cli import output
 from trackkit.cli.options import store_folder, store_options
 from trackkit.core.journal import JournalReader, is_alive, read_sinks, writer_folders
+from trackkit.core.media import staging
 from trackkit.query.moments import moment
 
 
@@ -42,6 +43,24 @@ class RunningRun(msgspec.Struct):
     host: str
 
 
+class StagedMedia(msgspec.Struct):
+    """Media values of one writer that are not encoded yet; `size` in bytes."""
+
+    run: str
+    writer: str
+    alive: bool
+    values: int
+    size: int
+
+
+class WaitingArtifact(msgspec.Struct):
+    """An artifact that was logged and is no version yet: files of it, or parts, are still to come."""
+
+    run: str
+    project: str
+    name: str
+
+
 class StoreStatus(msgspec.Struct):
     """A store at a glance; sizes in bytes."""
 
@@ -52,6 +71,8 @@ class StoreStatus(msgspec.Struct):
     database_size: int
     blobs: int
     blobs_size: int
+    staged: list[StagedMedia]
+    waiting: list[WaitingArtifact]
 
 
 @click.command()
@@ -69,11 +90,13 @@ def look(folder: Path) -> StoreStatus:
     """Look at a store without changing anything."""
     database = folder / DATABASE_NAME
     runs, running, positions = 0, list[RunningRun](), dict[tuple[str, str], int]()
+    waiting: list[WaitingArtifact] = []
     if database.is_file():
         with contextlib.closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             runs = connection.execute("select count(*) from runs").fetchone()[0]
             running = list(running_runs(connection))
             sql = "select runs.id, writer, position from writers join runs using (run)"
+            waiting = list(waiting_artifacts(connection))
             positions = {(run, writer): position for run, writer, position in connection.execute(sql)}
     blobs = [path.stat().st_size for path in (folder / "blobs").glob("*/*")]
     return StoreStatus(
@@ -84,7 +107,31 @@ def look(folder: Path) -> StoreStatus:
         database_size=sum(path.stat().st_size for path in folder.glob(f"{DATABASE_NAME}*")),
         blobs=len(blobs),
         blobs_size=sum(blobs),
+        staged=[found for path in staging.folders(folder) if (found := staged_media(path)).values],
+        waiting=waiting,
     )
+
+
+def staged_media(folder: Path) -> StagedMedia:
+    """The media that a writer has staged."""
+    lock = staging.lock_dead(folder)
+    if lock is not None:
+        lock.release()
+    values = staging.pending(folder)
+    size = 0
+    for path in values:
+        with contextlib.suppress(FileNotFoundError):  # encoded meanwhile
+            size += path.stat().st_size
+    return StagedMedia(folder.parent.name, folder.name, lock is None, len(values), size)
+
+
+def waiting_artifacts(connection: sqlite3.Connection) -> Iterator[WaitingArtifact]:
+    """The artifacts that are no versions yet, in the order they were logged."""
+    with contextlib.suppress(sqlite3.OperationalError):  # a store that has not been migrated since there are artifacts
+        sql = """select runs.id, s.project, s.name from submissions s join runs using (run)
+                 where s.state = 'pending' order by s.time"""
+        for row in connection.execute(sql):
+            yield WaitingArtifact(*row)
 
 
 def running_runs(connection: sqlite3.Connection) -> Iterator[RunningRun]:
@@ -140,6 +187,27 @@ def print_status(found: StoreStatus) -> None:
             table.add_row(f"{run.project}/{run.id}", run.name, output.age(run.created), run.host)
         console.print(table)
     print_journals(found.journals)
+    print_unfinished(found)
+
+
+def print_unfinished(found: StoreStatus) -> None:
+    """Print the media that are not encoded and the artifacts that are no versions yet."""
+    console = output.console()
+    if found.staged:
+        output.print_heading(console, "media to be encoded")
+        table = output.table("run", "writer", "process", "values", "size", right=("values", "size"))
+        for each in found.staged:
+            process = "alive" if each.alive else "gone"
+            table.add_row(each.run, each.writer, process, f"{each.values:,}", output.size(each.size))
+        console.print(table)
+    if found.waiting:
+        output.print_heading(console, "artifacts that are no versions yet")
+        table = output.table("run", "artifact")
+        for artifact in found.waiting:
+            table.add_row(artifact.run, f"{artifact.project}/{artifact.name}")
+        console.print(table)
+    if found.waiting or any(not each.alive for each in found.staged):
+        console.print("`trackkit sync` finishes what processes that are gone have left", style="dim")
 
 
 def print_journals(journals: list[JournalStatus]) -> None:

@@ -175,6 +175,7 @@ def _file_system(uri: str, scheme: str) -> tuple[Any, str]:
         raise ImportError(f"a reference to {scheme}:// needs {_package(scheme)}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{uri} can't be referred to: {error}; use file, http, https, s3, gs or az") from None
+    system.invalidate_cache()  # fsspec remembers listings for as long as the process lives, and checksums in them
     return system, place
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -79,8 +80,8 @@ class BlobStore(Protocol):
         """All blobs."""
         ...
 
-    def delete(self, digests: Iterable[str]) -> int:
-        """Delete blobs; the bytes that frees."""
+    def delete(self, digests: Iterable[str], unused_since: float = math.inf) -> list[int]:
+        """Delete blobs, but those put or asked for since a time; the bytes that each took which is gone."""
         ...
 
 
@@ -127,8 +128,14 @@ class FolderBlobs:
                 found = self.blobs.path(digest).stat()
                 yield BlobState(digest, found.st_size, max(found.st_mtime, found.st_atime))
 
-    def delete(self, digests: Iterable[str]) -> int:
-        return sum(self.blobs.delete(digest) for digest in digests)
+    def delete(self, digests: Iterable[str], unused_since: float = math.inf) -> list[int]:
+        freed = []
+        for digest in digests:
+            with contextlib.suppress(FileNotFoundError):
+                found = self.blobs.path(digest).stat()
+                if max(found.st_mtime, found.st_atime) < unused_since:
+                    freed.append(self.blobs.delete(digest))
+        return freed
 
 
 def open_blobs(root: Path, place: str = "") -> BlobStore:

@@ -79,15 +79,18 @@ def unreferenced(db: Database, root: Path, blobs: BlobStore) -> list[str]:
 
 
 def delete(db: Database | None, root: Path, blobs: BlobStore, digests: Iterable[str]) -> Collected:
-    """Delete those of some blobs that nothing refers to now."""
-    chosen = list(digests)
+    """Delete those of some blobs that nothing refers to now, and that nobody has asked for lately.
+
+    An upload may have begun since they were found: who sends a record asks for its blobs first, which spares them.
+    """
+    chosen, latest = list(digests), time.time() - GRACE_SECONDS
     if db is None:
         named = _named_outside(root)
-        return _delete(blobs, [digest for digest in chosen if digest not in named])
+        return _delete(blobs, [digest for digest in chosen if digest not in named], latest)
     with db.atomic():
         db.execute("update upkeep set count = count + 1 where name = 'blobs'")
         named = _named_outside(root) | listed(db).keys() | _in_manifests(db, blobs)
-        return _delete(blobs, [digest for digest in chosen if digest not in named])
+        return _delete(blobs, [digest for digest in chosen if digest not in named], latest)
 
 
 class Freed(msgspec.Struct):
@@ -187,8 +190,9 @@ def _blobs_in(blobs: BlobStore, digest: str) -> frozenset[str]:
     return _known[key]
 
 
-def _delete(blobs: BlobStore, digests: list[str]) -> Collected:
-    return Collected(len(digests), blobs.delete(digests))
+def _delete(blobs: BlobStore, digests: list[str], latest: float) -> Collected:
+    freed = blobs.delete(digests, latest)
+    return Collected(len(freed), sum(freed))
 
 
 def _delete_partial(root: Path, blobs: BlobStore, dry_run: bool, done: Collected) -> None:

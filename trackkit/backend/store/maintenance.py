@@ -12,10 +12,11 @@ import msgspec
 
 from trackkit.backend.store import artifacts, codec, collection, recovery, runs, salvage, submissions, writers
 from trackkit.backend.store.blobstore import BlobStore, open_blobs, read_all
-from trackkit.backend.store.database import Busy, SchemaTooNew
+from trackkit.backend.store.database import Busy, Database, SchemaTooNew
 from trackkit.backend.store.sqlite import DATABASE_NAME, SQLiteDatabase
 from trackkit.core import journal
 from trackkit.core.manifest import Manifest, ManifestDamaged
+from trackkit.core.media import staging
 
 GRACE_SECONDS = collection.GRACE_SECONDS
 
@@ -26,7 +27,7 @@ class Finding(msgspec.Struct):
     Attributes
     ----------
     kind
-        `database`, `journal`, `blob`, `artifact`, `series` or `run`.
+        `database`, `journal`, `media`, `blob`, `artifact`, `series` or `run`.
     text
         A sentence: what is wrong, and what can be done where it is not done yet.
     repaired
@@ -99,6 +100,7 @@ def doctor(root: Path, repair: bool = False, *, progress: recovery.Progress | No
         _check_file(path, root, repair, report)
     if not report.healthy:
         return report  # nothing else can be trusted
+    _check_staged(root, report)
     _check_journals(root, repair, report)
     if not path.exists():
         return report
@@ -118,15 +120,19 @@ def doctor(root: Path, repair: bool = False, *, progress: recovery.Progress | No
     return report
 
 
-def gc(root: Path, dry_run: bool = False, *, progress: recovery.Progress | None = None) -> Freed:
+def gc(root: Path, dry_run: bool = False, *, store: str = "", progress: recovery.Progress | None = None) -> Freed:
     """Free space: runs long in the trash, blobs of no run, journals synced everywhere, the database's free pages.
+
+    It can run at any time, beside servers that take uploads, too.
 
     Parameters
     ----------
     root
-        The store's folder.
+        The store's folder; where the database is elsewhere, the folder of its servers' files.
     dry_run
         Only tell what would go.
+    store
+        The URL of a PostgreSQL database, which gives back the space of deleted rows by itself.
     progress
         Called now and then with the steps done and to do.
 
@@ -136,9 +142,18 @@ def gc(root: Path, dry_run: bool = False, *, progress: recovery.Progress | None 
         If there is no store.
     Busy
         If other processes write to the database without a pause.
+    Unavailable
+        If PostgreSQL can't be reached.
     """
     path = root / DATABASE_NAME
     freed = Freed()
+    if store:
+        from trackkit.backend.store.postgres import PostgresDatabase
+
+        with contextlib.closing(PostgresDatabase(store)) as server:
+            server.migrate()
+            _run(_steps(server, root, dry_run, freed), progress)
+        return freed
     if not path.exists():
         if not (root / "journals").is_dir() and not (root / "blobs").is_dir():
             raise FileNotFoundError(f"there is no trackkit store in {root}: expected {DATABASE_NAME} in it")
@@ -147,18 +162,25 @@ def gc(root: Path, dry_run: bool = False, *, progress: recovery.Progress | None 
         return freed
     with contextlib.closing(SQLiteDatabase(path, read_only=dry_run)) as db:
         db.migrate()
-        steps: list[Callable[[], None]] = [
-            lambda: _empty_trash(db, dry_run, freed),
-            lambda: _delete_expired(db, dry_run, freed),
-            lambda: _delete_journals(root, dry_run, freed),
-            lambda: _add(freed, collection.collect(db, root, dry_run)),
-            lambda: _shrink(db, dry_run, freed),
-        ]
-        for number, step in enumerate(steps):
-            step()
-            if progress is not None:
-                progress(number + 1, len(steps))
+        _run([*_steps(db, root, dry_run, freed), lambda: _shrink(db, dry_run, freed)], progress)
     return freed
+
+
+def _steps(db: Database, root: Path, dry_run: bool, freed: Freed) -> list[Callable[[], None]]:
+    """What `gc` does with every database, in this order: the files go once nothing names them any more."""
+    return [
+        lambda: _empty_trash(db, dry_run, freed),
+        lambda: _delete_expired(db, dry_run, freed),
+        lambda: _delete_journals(root, dry_run, freed),
+        lambda: _add(freed, collection.collect(db, root, dry_run)),
+    ]
+
+
+def _run(steps: list[Callable[[], None]], progress: recovery.Progress | None) -> None:
+    for number, step in enumerate(steps):
+        step()
+        if progress is not None:
+            progress(number + 1, len(steps))
 
 
 def _shrink(db: SQLiteDatabase, dry_run: bool, freed: Freed) -> None:
@@ -201,10 +223,29 @@ def _check_journals(root: Path, repair: bool, report: Report) -> None:
             text = f"{name} was left by a process that died; whoever opens the store next brings it in"
             found[folder].append(Finding("journal", text))
     if repair:
-        for one in recovery.recover(root).journals:
+        recovered = recovery.recover(root)
+        for finding in report.findings:
+            if finding.kind == "media":
+                finding.repaired = not any(staging.pending(folder) for folder in staging.folders(root))
+        for one in recovered.journals:
             for finding in found.get(root / "journals" / one.run / one.writer, []):
                 finding.repaired = not one.error
     report.findings += [finding for some in found.values() for finding in some]
+
+
+def _check_staged(root: Path, report: Report) -> None:
+    """Media that dead writers left staged."""
+    for folder in staging.folders(root):
+        waiting, lock = staging.pending(folder), staging.lock_dead(folder)
+        if lock is None:
+            continue
+        lock.release()
+        if waiting:
+            text = (
+                f"run {folder.parent.name} has {len(waiting):,} media values that its writer {folder.name} staged and "
+                "did not live to encode; whoever opens the store next does, or `trackkit sync`"
+            )
+            report.findings.append(Finding("media", text))
 
 
 def _check_file(path: Path, root: Path, repair: bool, report: Report) -> None:
@@ -372,7 +413,7 @@ def _check_waiting(db: SQLiteDatabase, blobs: BlobStore, repair: bool, report: R
 # gc
 
 
-def _empty_trash(db: SQLiteDatabase, dry_run: bool, freed: Freed) -> None:
+def _empty_trash(db: Database, dry_run: bool, freed: Freed) -> None:
     for run in runs.expired(db, time.time()):
         freed.runs += 1
         if not dry_run:
@@ -380,7 +421,7 @@ def _empty_trash(db: SQLiteDatabase, dry_run: bool, freed: Freed) -> None:
                 runs.delete(db, run)
 
 
-def _delete_expired(db: SQLiteDatabase, dry_run: bool, freed: Freed) -> None:
+def _delete_expired(db: Database, dry_run: bool, freed: Freed) -> None:
     """Versions of artifacts whose time is over."""
     for version in artifacts.expired(db, time.time()):
         freed.versions += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 import threading
 import time
@@ -160,14 +161,18 @@ class ObjectBlobs:
                     if is_digest(digest):
                         yield BlobState(digest, found["size"], found["last_modified"].timestamp())
 
-    def delete(self, digests: Iterable[str]) -> int:
-        freed = 0
+    def delete(self, digests: Iterable[str], unused_since: float = math.inf) -> list[int]:
+        freed = []
         with self._reached():
             for digest in digests:
-                size = self.size(digest)
-                if size is not None:
-                    self._obstore.delete(self._store, _key(digest))
-                    freed += size
+                try:
+                    found = self._obstore.head(self._store, _key(digest))
+                except FileNotFoundError:
+                    continue
+                if found["last_modified"].timestamp() >= unused_since:
+                    continue
+                self._obstore.delete(self._store, _key(digest))
+                freed.append(int(found["size"]))
                 with self._lock:
                     self._known.pop(digest, None)
         return freed
