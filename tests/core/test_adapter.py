@@ -15,7 +15,7 @@ import trackkit
 from tests.conftest import RunScript
 from trackkit.core import session
 from trackkit.core.adapter import Attachment, guarded, rank
-from trackkit.core.run import DisabledRun
+from trackkit.core.disabled import DisabledRun
 
 QUIET: dict[str, Any] = {"system": False, "git": False, "packages": False, "console": "off", "quiet": True}
 

@@ -18,7 +18,8 @@ from typing import Any, Literal, TypeVar
 
 from trackkit.core import calls, lifecycle, session
 from trackkit.core.config import to_json
-from trackkit.core.run import DisabledRun, Run
+from trackkit.core.disabled import DisabledRun
+from trackkit.core.run import Run
 from trackkit.core.session import RANK_VARIABLES
 
 _LOCAL_RANK = ("LOCAL_RANK", "NODE_RANK")

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from trackkit.core import references
 from trackkit.core.artifact_entry import ArtifactEntry
-from trackkit.core.artifact_facts import ArtifactFacts, ArtifactNotLogged, Waiter
-from trackkit.core.blobs import Blobs, digest_of, is_digest
+from trackkit.core.artifact_facts import ArtifactNotLogged, Waiter
+from trackkit.core.artifact_files import ArtifactFiles
+from trackkit.core.blobs import Blobs
 from trackkit.core.cache import Cache
-from trackkit.core.download import download
 from trackkit.core.draft import Draft
 from trackkit.core.manifest import Entry, Manifest, check_alias, check_path, is_artifact_name
 from trackkit.core.metadata import check_metadata
-from trackkit.core.settings import load
 from trackkit.core.sink import Edit, RunName, Shelf, Shelved
 from trackkit.core.staging import Policy
 
@@ -36,7 +34,7 @@ class ArtifactFinal(RuntimeError):
     """A version never changes; what is in it can be changed in a draft of the next."""
 
 
-class Artifact(ArtifactFacts):
+class Artifact(ArtifactFiles):
     """A versioned set of files: a dataset, a model, an evaluation.
 
     Files are added to a draft and are staged at once, as they are then; `run.log_artifact` makes a version of it, which
@@ -269,29 +267,6 @@ class Artifact(ArtifactFacts):
         made._draft = Draft(made._staging, self._contents())
         return made
 
-    # What is in it.
-
-    def manifest_entries(self) -> list[ArtifactEntry]:
-        """All entries, by path."""
-        return [ArtifactEntry(self, path, entry) for path, entry in self._contents().items()]
-
-    def files(self, names: Iterable[str] | None = None, per_page: int | None = None) -> list[ArtifactEntry]:
-        """The files and references, all or those of some paths."""
-        wanted = None if names is None else set(names)
-        return [entry for entry in self.manifest_entries() if wanted is None or entry.path in wanted]
-
-    def get_entry(self, name: str) -> ArtifactEntry:
-        """The entry of a path.
-
-        Raises
-        ------
-        KeyError
-            If there is none.
-        """
-        return self._entry(name)
-
-    get_path = get_entry
-
     # What becomes of it.
 
     def wait(self, timeout: float | None = None) -> Artifact:
@@ -330,88 +305,6 @@ class Artifact(ArtifactFacts):
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
-
-    def download(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        allow_missing_references: bool = False,
-        skip_cache: bool | None = None,
-        path_prefix: str | os.PathLike[str] | None = None,
-    ) -> str:
-        """Bring the files below a folder; those that are there and are what they should be stay.
-
-        Parameters
-        ----------
-        root
-            The folder; by default `artifacts/NAME:vN` here.
-        allow_missing_references
-            Leave out references that can't be read.
-        path_prefix
-            Only entries whose path begins like this.
-
-        Returns
-        -------
-        str
-            The folder.
-
-        Raises
-        ------
-        FileNotFoundError
-            If a blob is missing from the store.
-        BlobDamaged
-            If what arrived is not what it should be.
-        ValueError
-            If an entry would be written outside of the folder.
-        """
-        before = "" if path_prefix is None else os.fspath(path_prefix)
-        paths = [path for path in self._contents() if path.startswith(before)]
-        self.bring(paths, root, allow_missing=allow_missing_references)
-        return str(self.folder(root))
-
-    def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
-        """Like `download`, and everything else under the folder is deleted."""
-        folder = self.folder(root)
-        self.bring(list(self._contents()), folder)
-        for here, _, names in os.walk(folder):
-            for name in names:
-                file = Path(here, name)
-                if file.relative_to(folder).as_posix() not in self._contents():
-                    file.unlink()
-        return str(folder)
-
-    def file(self, root: str | os.PathLike[str] | None = None) -> str:
-        """Download an artifact of a single file; its path.
-
-        Raises
-        ------
-        ValueError
-            If there are several.
-        """
-        paths = list(self._contents())
-        if len(paths) != 1:
-            raise ValueError(f"{self.name!r} has {len(paths)} files; use download() or get_entry(path).download()")
-        return str(self.bring(paths, root)[0])
-
-    def verify(self, root: str | os.PathLike[str] | None = None) -> None:
-        """Check that a downloaded folder has exactly the artifact's files, with their content.
-
-        Raises
-        ------
-        ValueError
-            If a file is missing, differs, or is not of the artifact.
-        """
-        folder, contents = self.folder(root), self._contents()
-        for path, entry in contents.items():
-            file = folder / path
-            if not file.is_file():
-                raise ValueError(f"{file} is missing")
-            checksum = entry.digest or entry.checksum.removeprefix("sha256:")
-            if is_digest(checksum) and digest_of(file) != checksum:
-                raise ValueError(f"{file} differs from the artifact: it should have the digest {checksum}")
-        for here, _, names in os.walk(folder):
-            for name in names:
-                if Path(here, name).relative_to(folder).as_posix() not in contents:
-                    raise ValueError(f"{Path(here, name)} is not a file of the artifact")
 
     def save(self) -> Artifact:
         """Keep what was changed of a version, such as aliases and tags; log a draft to the current run.
@@ -521,51 +414,10 @@ class Artifact(ArtifactFacts):
         draft = self._open()
         draft.put({path: entry for path, entry in entries.items() if path not in draft.entries}, True)
 
-    def _staging(self) -> tuple[Blobs, Cache]:
-        from trackkit.core.session import current
-
-        run = current()
-        settings = run.settings if run is not None else load()
-        root = run.dir if run is not None else Path(settings.dir).absolute()
-        return Blobs(root), Cache.of(settings)
-
     def _open(self) -> Draft:
         if self._draft is None:
             raise ArtifactFinal(f"{self.name!r} is logged and never changes; use new_draft() for the next version")
         return self._draft
-
-    def _shelf_of(self) -> Shelf:
-        if self._shelf is None:
-            self._committed()
-            self._shelf = self._open_shelf()
-        return self._shelf
-
-    def _contents(self) -> Manifest:
-        if self._draft is not None:
-            return self._draft.manifest()
-        if self._manifest is None:
-            found = self._committed()
-            if self._root is not None and Blobs(self._root).exists(found.digest):
-                content = Blobs(self._root).path(found.digest).read_bytes()
-            else:
-                content = self._read_blob(found.digest, 0)
-            self._manifest = Manifest.decode(content)
-        return self._manifest
-
-    def _read_blob(self, digest: str, size: int) -> bytes:
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="trackkit-") as folder:
-            target = Path(folder) / "blob"
-            self._shelf_of().fetch(self._committed().id, digest, size, target)
-            return target.read_bytes()
-
-    def _entry(self, path: str) -> ArtifactEntry:
-        contents = self._contents() if self._draft is None else self._draft.entries
-        if path not in contents:
-            near = ", ".join(list(contents)[:5]) or "nothing"
-            raise KeyError(f"{self.name!r} has no entry {path!r}; it has {near}{' …' if len(contents) > 5 else ''}")
-        return ArtifactEntry(self, path, contents[path])
 
     def _adopt(self, entry: ArtifactEntry, name: str, overwrite: bool) -> None:
         draft, found = self._open(), entry.entry
@@ -575,33 +427,3 @@ class Artifact(ArtifactFacts):
                 entry.artifact.fetch(found, fresh)
                 draft.blobs.keep(fresh, found.digest)
         draft.put({name: found}, overwrite)
-
-    def folder(self, root: str | os.PathLike[str] | None = None) -> Path:
-        """Where `download` puts the files, by default `artifacts/NAME:vN` here."""
-        if root is not None:
-            return Path(root).absolute()
-        return Path("artifacts", re.sub(r"[^\w.: -]", "_", self.name)).absolute()
-
-    def bring(
-        self, paths: Sequence[str], root: str | os.PathLike[str] | None, *, allow_missing: bool = False
-    ) -> list[Path]:
-        """Bring some entries below a folder; where they are."""
-        contents, cache = self._contents(), self._cache or self._staging()[1]
-        chosen = [(path, contents[path]) for path in paths]
-        if allow_missing:
-            chosen = [(path, entry) for path, entry in chosen if not entry.ref or references.verify(entry)]
-        found = download(self.folder(root), chosen, self.fetch, cache.stats)
-        return found
-
-    def fetch(self, entry: Entry, target: Path) -> None:
-        """Write an entry to a new file, verified."""
-        if entry.ref:
-            references.fetch(entry, target)
-            return
-        if self._draft is not None or (self._root is not None and Blobs(self._root).exists(entry.digest)):
-            blobs = self._draft.blobs if self._draft is not None else Blobs(self._root or Path())
-            blobs.write_to(entry.digest, target)
-            return
-        self._shelf_of().fetch(self._committed().id, entry.digest, entry.size, target)
-
-    _open_shelf: Callable[[], Shelf]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trackkit.core.manifest import Entry
 
 if TYPE_CHECKING:
-    from trackkit.core.artifact import Artifact
+    from trackkit.core.artifact_files import ArtifactFiles
 
 
 class ArtifactEntry:
@@ -26,7 +26,7 @@ class ArtifactEntry:
         The URI that is referred to, or empty.
     """
 
-    def __init__(self, artifact: Artifact, path: str, entry: Entry) -> None:
+    def __init__(self, artifact: ArtifactFiles, path: str, entry: Entry) -> None:
         self.artifact = artifact
         self.entry = entry
         self.path = path

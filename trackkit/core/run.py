@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 import os
 import sys
 import threading
-import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from trackkit.core import lifecycle, notebook, records
 from trackkit.core.capture import Capture
 from trackkit.core.config import Config
+from trackkit.core.ending import Ending, warn
 from trackkit.core.journal import Frames
 from trackkit.core.recorder import Recorder
+from trackkit.core.run_files import RunFiles
 from trackkit.core.settings import Settings
 from trackkit.core.sink import Known, module_of, page_of
 from trackkit.core.summary_view import RunSummary
@@ -26,22 +25,20 @@ from trackkit.core.values import MAX_STEP, MIN_STEP, check_key, check_step
 from trackkit.core.writer import MIB, JournalWriter, new_writer_id
 
 if TYPE_CHECKING:
-    from trackkit.core.artifact import Artifact
     from trackkit.core.artifact_log import ArtifactLog
     from trackkit.core.gradients.watch import Outlet, Watch
-    from trackkit.core.loose_files import LooseFiles, When
+    from trackkit.core.loose_files import LooseFiles
     from trackkit.core.media.recorder import MediaRecorder
     from trackkit.core.media.snapshot import Snapshot
-    from trackkit.core.pump import Lane, Pump
+    from trackkit.core.pump import Pump
     from trackkit.core.redaction import Redactor
 
 
 Level = Literal["info", "warning", "error"]
 _RULES = ("last", "min", "max", "mean", "first", "best", "none")
-_SETTLE_SECONDS = 10.0
 
 
-class Run:
+class Run(RunFiles, Ending):
     """One run being recorded; made by `trackkit.init`.
 
     Everything said to a run is in its journal when the call returns; a background thread brings it to the sinks.
@@ -120,7 +117,7 @@ class Run:
             sinks=self._sinks,
             segment_bytes=self.settings.segment_mb * MIB,
             memory_bytes=self.settings.memory_mb * MIB,
-            warn=_warn,
+            warn=warn,
         )
 
     def _start_pump(self) -> None:
@@ -151,7 +148,7 @@ class Run:
     def _stop(self) -> None:
         """Somebody asked that the run be stopped; on a background thread."""
         if self.settings.stoppable and not self._in_child:
-            _warn(f"{self.path} is stopped, as was asked for in the dashboard")
+            warn(f"{self.path} is stopped, as was asked for in the dashboard")
             lifecycle.stop_main_thread()
 
     # What a script says.
@@ -376,197 +373,6 @@ class Run:
             self._watches.remove(watch)
             watch.close()
 
-    def log_artifact(
-        self,
-        artifact_or_path: Artifact | str | os.PathLike[str],
-        name: str | None = None,
-        type: str | None = None,
-        aliases: Sequence[str] | None = None,
-        tags: Sequence[str] | None = None,
-    ) -> Artifact:
-        """Log an artifact, which makes a version of it; what has the files of the latest version makes none.
-
-        The call returns once the artifact is in the journal and its files are staged; it is sent in the background,
-        and `artifact.wait()` waits for that.
-
-        Parameters
-        ----------
-        artifact_or_path
-            The artifact; or a file, a folder or a URI to make one of.
-        name, type
-            Of an artifact made of a path; by default `run-ID-FILE` and `unspecified`.
-        aliases
-            What the version is to be called besides `latest`.
-        tags
-            To find it by.
-
-        Returns
-        -------
-        Artifact
-            The artifact. Where a full disk or a budget kept it from being logged, a warning says so, and `wait` raises.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is nothing at the path.
-        FileChanged
-            If a file changes while it is read.
-        ValueError
-            If a name or an alias can't be one.
-
-        Examples
-        --------
-        >>> run.log_artifact("model.pt", name="digits", type="model", aliases=["best"])  # doctest: +SKIP
-        """
-        return self._artifacts().log(artifact_or_path, name, type, aliases, tags)
-
-    def use_artifact(self, artifact_or_name: str | Artifact, type: str | None = None, **compatible: Any) -> Artifact:
-        """The version of an artifact, which the run uses from now on.
-
-        Parameters
-        ----------
-        artifact_or_name
-            `name:alias`, `project/name:v3`, `name` for the latest version, or a digest.
-        type
-            What it has to be.
-        **compatible
-            `aliases` and `use_as` are accepted for scripts written for W&B.
-
-        Raises
-        ------
-        KeyError
-            If there is no such version where the run is sent.
-        ValueError
-            If the name means nothing.
-
-        Examples
-        --------
-        >>> folder = run.use_artifact("digits/model:best").download()  # doctest: +SKIP
-        """
-        return self._artifacts().use(artifact_or_name, type)
-
-    def upsert_artifact(
-        self,
-        artifact_or_path: Artifact | str | os.PathLike[str],
-        name: str | None = None,
-        type: str | None = None,
-        aliases: Sequence[str] | None = None,
-        distributed_id: str | None = None,
-    ) -> Artifact:
-        """Add this writer's part to a version that several writers build; see `finish_artifact`.
-
-        Parameters
-        ----------
-        distributed_id
-            Names what is built, the same for all writers; by default the run's group, or its id.
-        """
-        draft = distributed_id or self.group or self.id
-        return self._artifacts().log(artifact_or_path, name, type, aliases, None, draft=draft, is_part=True)
-
-    def finish_artifact(
-        self,
-        artifact_or_path: Artifact | str | os.PathLike[str],
-        name: str | None = None,
-        type: str | None = None,
-        aliases: Sequence[str] | None = None,
-        distributed_id: str | None = None,
-        parts: int = 0,
-    ) -> Artifact:
-        """Make a version of what the writers have added, and of what is in this artifact.
-
-        Parameters
-        ----------
-        parts
-            How many parts there have to be. The version waits for them, so that the writers need not; 0 takes
-            those that have arrived.
-        """
-        draft = distributed_id or self.group or self.id
-        return self._artifacts().log(artifact_or_path, name, type, aliases, None, draft=draft, parts=parts)
-
-    def link_artifact(self, artifact: Artifact, target_path: str, aliases: Sequence[str] | None = None) -> Artifact:
-        """Make an artifact a version of another collection too, such as `registry/model`; see `Artifact.link`."""
-        return self._artifacts().link(artifact, target_path, aliases)
-
-    def save(
-        self,
-        glob_str: str | os.PathLike[str],
-        base_path: str | os.PathLike[str] | None = None,
-        policy: When = "live",
-    ) -> list[str]:
-        """Keep loose files with the run.
-
-        Parameters
-        ----------
-        glob_str
-            A path or a pattern, with `**` for folders.
-        base_path
-            The folder their paths in the run are relative to; by default the current one, of an absolute path the
-            file's.
-        policy
-            `now`; `live`: now, and whenever they change; `end`: when the run ends.
-
-        Returns
-        -------
-        list of str
-            The paths in the run.
-
-        Raises
-        ------
-        ValueError
-            If a file lies outside of `base_path`, or the policy is none.
-        """
-        self._check_running()
-        loose = self._loose_files()
-        was_live = loose.is_live
-        kept = loose.save(glob_str, base_path, policy)
-        if loose.is_live and not was_live and self._pump is not None:
-            from trackkit.core.loose_files import LOOK_SECONDS
-            from trackkit.core.pump import Chore
-
-            self._pump.add(Chore(LOOK_SECONDS, loose.look, LOOK_SECONDS))
-        return kept
-
-    def restore(
-        self,
-        name: str,
-        run_path: str | None = None,
-        replace: bool = False,
-        root: str | os.PathLike[str] | None = None,
-    ) -> IO[str] | None:
-        """Bring a file that a run kept back to a folder, and open it to read.
-
-        Parameters
-        ----------
-        name
-            Its path in the run.
-        run_path
-            `project/id` of the run; by default this one.
-        replace
-            Replace a file that is there.
-        root
-            The folder, by default the current one.
-
-        Raises
-        ------
-        ValueError
-            If the run has no such file.
-        """
-        return self._loose_files().restore(name, run_path, replace, root, self._artifacts().shelf())
-
-    def _artifacts(self) -> ArtifactLog:
-        if self._artifact_log is None:
-            from trackkit.core.artifact_log import ArtifactLog
-
-            self._artifact_log = ArtifactLog(self, self._say, self._now, self._sinks)
-        return self._artifact_log
-
-    def _loose_files(self) -> LooseFiles:
-        if self._loose is None:
-            from trackkit.core.loose_files import LooseFiles
-
-            self._loose = LooseFiles(self, self._record, self._now, lambda: self._artifacts().cache)
-        return self._loose
-
     def hasten(self) -> None:
         """Have the sinks take what there is now, rather than at their next turn."""
         if self._pump is not None:
@@ -645,166 +451,9 @@ class Run:
             self._sinks,
             record=self._record,
             now=self._now,
-            warn=_warn,
+            warn=warn,
             memory_bytes=self.settings.memory_mb * MIB,
         )
-
-    # How it ends.
-
-    def finish(self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:
-        """End the run and wait, at most `timeout` seconds, until the sinks have everything.
-
-        What they don't have by then stays in the journal; a warning says how much and how to send it. A second
-        call does nothing.
-
-        Parameters
-        ----------
-        exit_code
-            0 means finished, anything else failed.
-        quiet
-            Print nothing.
-        timeout
-            Seconds; by default the setting `finish_timeout`.
-
-        Raises
-        ------
-        ValueError
-            If `timeout` is negative or no number.
-        """
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
-        with self._finish_lock:
-            if self._state != "running":
-                return
-            if exit_code is not None:
-                state: str = "finished" if exit_code == 0 else "failed"
-                self._ending = (state, int(exit_code), self._ending[2] if self._ending else "")
-            state, code, error = self._ending or ("finished", 0, "")
-            error = error if self._redactor is None else self._redactor.text(error)
-            self._state = state
-        lifecycle.untrack(self)
-        if self._in_child and self._pump is None:
-            return  # a forked child that never logged
-        self._recorder.commit()
-        self._capture.stop()
-
-        if self._capture is not None:
-            self._capture.stop()
-        if self._loose is not None:
-            self._loose.finish()
-        patience = 0.0  # after an interrupt
-        try:
-            whole = self._await_device(self.settings.finish_timeout if timeout is None else timeout)
-            if self._pump is not None:
-                self._pump.settle(_SETTLE_SECONDS)
-            patience = self._encode_rest(whole)
-        finally:
-            if self._media is not None:
-                self._media.close()
-            self._record(records.Finish(self._now(), state, code, error, self.accounting()))
-            self.log = _refuse_log  # type: ignore[method-assign]
-            self._deliver_rest(patience)
-
-    def _encode_rest(self, patience: float) -> float:
-        """Wait for the media that are not encoded yet; the patience that is left for the sinks, a fifth at least."""
-        if self._media is None:
-            return patience
-        began = time.monotonic()
-        self._media.drain(0.8 * patience)
-        return max(0.0, patience - (time.monotonic() - began))
-
-    def _await_device(self, patience: float) -> float:
-        """Stop measuring, and wait for what is on its way from a device; the patience left, half of it at least."""
-        for watch in self._watches:
-            watch.close()
-        self._watches.clear()
-        arrivals = self._recorder.late.arrivals
-        if arrivals is None:
-            return patience
-        began = time.monotonic()
-        if left := arrivals.drain(patience / 2):
-            _warn(f"{left:,} readings of {self.path} did not come from the device in time; they are lost")
-        arrivals.stop(1.0)
-        return max(patience / 2, patience - (time.monotonic() - began))
-
-    def _deliver_rest(self, patience: float) -> None:
-        drained = False
-        try:
-            if self._pump is not None:
-                drained = self._pump.drain(patience)
-        finally:
-            if self._pump is not None:
-                self._pump.stop(1.0)
-                self._capture.close()
-                if not drained and self._sinks:
-                    self._pump.note_offsets()
-            self.summary.catch_up()
-            lost = self._journal.close(acknowledged=drained)
-            self._report(drained, lost)
-            if self._artifact_log is not None:
-                self._artifact_log.close()
-            for call in self._after:
-                call(self)
-
-    def _report(self, drained: bool, lost: int) -> None:
-        if self._media is not None:
-            self._report_media(self._media)
-        if lost or self._journal.dropped:
-            _warn(f"{lost:,} bytes and {self._journal.dropped:,} records of {self.path} could be kept nowhere")
-        elif not drained and self._sinks and not self._in_child:
-            for lane in self._pump.lanes if self._pump is not None else []:
-                if not lane.done or lane.refused:
-                    _warn(self._remains(lane))
-
-    def _report_media(self, media: MediaRecorder) -> None:
-        if media.dropped:
-            _warn(f"{media.dropped:,} media values of {self.path} could be kept nowhere")
-        if media.waiting:
-            _warn(
-                f"{media.waiting:,} media values of {self.path} are not encoded yet; they are safe in "
-                f"{self.dir}: trackkit sync {self.dir}"
-            )
-
-    def _remains(self, lane: Lane) -> str:
-        """What a sink does not have yet, and the command that sends it."""
-        waiting = [f"{self._journal.count(lane.acknowledged):,} records"]
-        waiting += [f"{lane.files_waiting:,} files"] if lane.files_waiting else []
-        target = "" if lane.uri.startswith("sqlite:") else f" --to {lane.uri}"
-        return (
-            f"{' and '.join(waiting)} of {self.path} are not delivered yet; they are safe in the journal: "
-            f"trackkit sync {self._journal.folder.parent}{target}"
-        )
-
-    def _remaining(self) -> int:
-        lanes = self._pump.lanes if self._pump is not None else []
-        return self._journal.end - min((lane.delivered for lane in lanes), default=0)
-
-    def end(self, state: str, exit_code: int, error: str) -> None:
-        """Remember how the process ends; `finish` records it.
-
-        The SystemExit by which a signal leaves the script says no more than the signal did.
-        """
-        if self._ending is None or self._ending[:2] != ("killed", exit_code):
-            self._ending = (state, exit_code, error)
-
-    def accounting(self) -> dict[str, float]:
-        """What tracking has cost so far.
-
-        Returns
-        -------
-        dict
-            calls: records appended; call_microseconds: mean time of a sampled `log` on the caller's thread;
-            journal_bytes; waiting_bytes: not delivered yet; retries; dropped: records lost.
-        """
-        recorder, lanes = self._recorder, self._pump.lanes if self._pump is not None else []
-        return {
-            "calls": float(self._journal.appended),
-            "call_microseconds": recorder.timed_nanoseconds / max(1, recorder.timed_calls) / 1000,
-            "journal_bytes": float(self._journal.end),
-            "waiting_bytes": float(self._remaining()) if lanes else 0.0,
-            "retries": float(sum(lane.retries for lane in lanes)),
-            "dropped": float(self._journal.dropped + (self._media.dropped if self._media is not None else 0)),
-        }
 
     def __enter__(self) -> Self:
         return self
@@ -857,7 +506,7 @@ class Run:
         )
 
     def _stop_for_nonfinite(self) -> None:
-        _warn(f"{self.path} is stopped at the first NaN or infinity, as watch(on_nonfinite='stop') asks")
+        warn(f"{self.path} is stopped at the first NaN or infinity, as watch(on_nonfinite='stop') asks")
         lifecycle.stop_main_thread()
 
     def _now(self) -> float:
@@ -965,10 +614,6 @@ def _redactor(settings: Settings) -> Redactor | None:
     return Redactor([*DEFAULT_PATTERNS, *settings.redact_patterns], names=[*DEFAULT_NAMES, *settings.redact_names])
 
 
-def _refuse_log(values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-    raise RuntimeError("this run is finished; call trackkit.init() to start another")
-
-
 def _rules(summary: str | Sequence[str] | None) -> list[str] | None:
     if summary is None:
         return None
@@ -992,72 +637,3 @@ def check_tags(tags: Sequence[str]) -> list[str]:
         if not isinstance(tag, str):
             raise TypeError(f"a tag must be a string, not {type(tag).__name__}: {tag!r}")
     return list(dict.fromkeys(found))
-
-
-def _warn(message: str) -> None:
-    with contextlib.suppress(Exception):
-        warnings.warn(f"trackkit: {message}", RuntimeWarning, stacklevel=3)
-
-
-class DisabledRun(Run):
-    """A run that records nothing: `mode="disabled"`. Config and summary work within the process."""
-
-    def __init__(self, identity: records.Start, settings: Settings) -> None:
-        self.settings = settings
-        self.id, self.project = identity.run, identity.project
-        self.group, self.job_type = identity.group, identity.job_type
-        self.resumed = self.joined = False
-        self.dir = Path(settings.dir).absolute()
-        self._name, self._tags, self._notes = identity.name, list(identity.tags), identity.notes
-        self._sinks = []
-        self._redactor = None
-        self._after = []
-
-        self._artifact_log = self._loose = self._pump = None
-        self._state = "running"
-        self.config = Config()
-        self.summary = RunSummary(lambda offset: Frames(offset))
-        self._started = time.time()
-
-    def rewind(self, step: int) -> None:
-        """Do nothing."""
-        check_step(step)
-
-    def log(self, values: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-        """Do nothing."""
-
-    def log_code(self, *arguments: Any, **named: Any) -> list[str]:
-        """Do nothing."""
-        return []
-
-    def watch(self, *arguments: Any, **named: Any) -> None:
-        """Do nothing."""
-
-    def unwatch(self, *arguments: Any, **named: Any) -> None:
-        """Do nothing."""
-
-    def save(self, *arguments: Any, **named: Any) -> list[str]:
-        """Do nothing."""
-        return []
-
-    @property
-    def step(self) -> int:
-        return 0
-
-    @step.setter
-    def step(self, step: int) -> None: ...
-
-    def accounting(self) -> dict[str, float]:
-        return {}
-
-    def finish(self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:
-        self._state = "finished" if not exit_code else "failed"
-
-    def end(self, state: str, exit_code: int, error: str) -> None: ...
-
-    def _say(self, record: records.AnyRecord) -> None: ...
-
-    def _now(self) -> float:
-        return time.time()
-
-    def _record(self, record: records.AnyRecord) -> None: ...

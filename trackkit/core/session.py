@@ -16,8 +16,9 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn
 
 from trackkit.core import notebook, records
 from trackkit.core.config import as_mapping
+from trackkit.core.disabled import DisabledRun
 from trackkit.core.names import is_project, is_run_id
-from trackkit.core.run import DisabledRun, Run, check_tags
+from trackkit.core.run import Run, check_tags
 from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, PREFIX, Settings, load
 from trackkit.core.sink import Known, check_uri, find_factory
 from trackkit.core.values import check_key, check_step
