@@ -15,6 +15,7 @@ import pytest
 
 import trackkit
 from tests.conftest import RunScript
+from trackkit.core import session
 from trackkit.core.session import new_run_id
 from trackkit.sync import sync
 
@@ -549,3 +550,15 @@ def test_a_store_that_can_not_be_made_does_not_stop_the_script(folder: Path, run
     assert (done.returncode, done.stdout) == (0, "trained\n"), done.stderr
     assert "trackkit:" in done.stderr
     assert sorted(os.listdir(folder)) == ["file", "script.py"]
+
+
+def test_a_run_can_be_the_current_one_for_a_while(folder: Path) -> None:
+    with start(project="p") as parent:
+        child = session.beside(parent, name="trial")
+        with session.current_for(child):
+            assert session.current() is child
+        assert session.current() is parent
+        with session.current_for(child):
+            child.finish()
+            assert session.current() is None
+        assert session.current() is parent

@@ -398,6 +398,26 @@ def reopened(run: Run) -> Iterator[Run]:
         again.finish(0 if run.state == "finished" else 1)
 
 
+@contextlib.contextmanager
+def current_for(run: Run) -> Iterator[Run]:
+    """Let a run be the current one for a while, as while a trial of a search is at work.
+
+    Parameters
+    ----------
+    run
+        The run. It is not finished afterwards; the run that was the current one is again.
+    """
+    global _current
+    with _lock:
+        before, _current = _current, run
+    try:
+        yield run
+    finally:
+        with _lock:
+            if _current is run:
+                _current = before
+
+
 def silent_run(**init: Any) -> DisabledRun:
     """A run that records nothing and is not the current one: for the ranks of a job that do not write.
 
