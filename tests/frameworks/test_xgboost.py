@@ -120,7 +120,8 @@ def test_models_made_before_an_exception_are_kept(folder: Path, data: Any) -> No
     with pytest.raises(ZeroDivisionError):
         train(data, callbacks=[Broken()])
     assert only().state == "failed"
-    assert [one.metadata["rounds"] for one in versions(only()).values()] == [2]
+    rounds = [one.metadata["rounds"] for one in versions(only()).values()]
+    assert rounds in ([2], [2, 4])  # XGBoost 2.1 calls the callbacks of a round in no order
 
 
 def test_metrics_need_not_be_defined_and_can_have_a_prefix(folder: Path, data: Any) -> None:
