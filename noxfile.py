@@ -22,13 +22,18 @@ SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/api", "--ignore=tests/fra
 FRAMEWORKS: dict[str, list[str]] = {
     "accelerate": ["accelerate", "sklearn"],
     "catboost": ["catboost", "sklearn"],
+    "fastai": ["fastai", "media", "sklearn"],
+    "ignite": ["ignite", "sklearn"],
     "keras": ["keras", "media", "sklearn"],
     "lightgbm": ["lightgbm", "sklearn"],
     "lightning": ["lightning", "media", "sklearn"],
+    "optuna": ["optuna", "media", "sklearn"],
+    "sb3": ["media", "sb3"],
     "sklearn": ["media", "sklearn"],
     "sklearn_plots": ["media", "sklearn"],
     "tensorboard": ["tensorboard", "torch", "sklearn"],
     "torch": ["torch", "sklearn"],
+    "torch_loop": ["torch", "sklearn"],
     "torch_media": ["media", "lightning"],
     "transformers": ["transformers", "sklearn"],
     "trl": ["trl", "sklearn"],
@@ -44,9 +49,13 @@ _OLD = ["numpy==1.26.4", "pandas==2.2.2", "pyarrow==16.1.0"]
 OLDEST: dict[str, list[str]] = {
     "accelerate": ["accelerate==1.10.1"],
     "catboost": ["catboost==1.2.3", *_OLD],
+    "fastai": ["fastai==2.8.7"],
+    "ignite": ["pytorch-ignite==0.5.1"],
     "keras": ["keras==3.3.3", *_OLD],
     "lightgbm": ["lightgbm==4.0.0", "scikit-learn==1.4.2", *_OLD],
     "lightning": ["lightning==2.5.0", "pytorch-lightning==2.5.0"],
+    "optuna": ["optuna==4.0.0"],
+    "sb3": ["stable-baselines3==2.4.0"],
     "sklearn": ["scikit-learn==1.4.2", *_OLD],
     "sklearn_plots": ["scikit-learn==1.4.2", *_OLD],
     "transformers": ["transformers==4.56.2", "accelerate==1.10.1"],
@@ -54,9 +63,23 @@ OLDEST: dict[str, list[str]] = {
     "xgboost": ["xgboost-cpu==2.1.1", "scikit-learn==1.4.2", *_OLD],
 }
 """A session `oldest_frameworks(NAME)` each: the oldest versions that pyproject.toml allows."""
-BESIDE: dict[str, list[str]] = {"keras": ["torch"], "tensorboard": ["tensorboardX"], "transformers": ["optuna"]}
+BESIDE: dict[str, list[str]] = {
+    "keras": ["torch"],
+    "sb3": ["moviepy"],
+    "tensorboard": ["tensorboardX"],
+    "transformers": ["optuna"],
+}
 """What a framework needs to do its work, and no extra brings: Keras takes any of several backends, Transformers any of
 several libraries that search."""
+TOGETHER: dict[str, list[str]] = {
+    "torch": [
+        "accelerate", "ignite", "keras", "lightning", "optuna", "sb3", "tensorboard", "torch", "torch_loop",
+        "torch_media", "transformers", "trl",
+    ],
+    "fastai": ["fastai"],  # its torchvision breaks others where torch is not the build it was made for
+    "trees": ["catboost", "lightgbm", "sklearn", "sklearn_plots", "xgboost"],
+}  # fmt: skip
+"""A session `matrix(GROUP, VERSIONS)` each, which `.ci/run` runs: frameworks that one environment can hold."""
 
 
 def install(session: nox.Session, *groups: str, extras: str = "") -> None:
@@ -67,13 +90,21 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
     session.install("--editable", target, *nox.project.dependency_groups(PROJECT, *groups), env=env)
 
 
-def install_framework(session: nox.Session, framework: str) -> None:
-    """Install what one framework's tests need."""
-    install(session, "test", extras=",".join(FRAMEWORKS[framework]))
-    if framework in BESIDE:
-        constraints = os.environ.get("TRACKKIT_CONSTRAINTS")
-        env = {"PIP_CONSTRAINT": str(Path(constraints).resolve())} if constraints else {}
-        session.install(*BESIDE[framework], env=env)
+def install_frameworks(session: nox.Session, frameworks: list[str], pins: list[str]) -> None:
+    """Install what the tests of some frameworks need, with versions where there are pins."""
+    extras = sorted({extra for framework in frameworks for extra in FRAMEWORKS[framework]})
+    beside = sorted({package for framework in frameworks for package in BESIDE.get(framework, ())})
+    pinned = Path(session.create_tmp()) / "pins.txt"
+    pinned.write_text("\n".join([*dict.fromkeys(pins), ""]))
+    constraints = [os.environ.get("TRACKKIT_CONSTRAINTS"), str(pinned)]
+    env = {"PIP_CONSTRAINT": " ".join(str(Path(each).resolve()) for each in constraints if each)}
+    needed = [*nox.project.dependency_groups(PROJECT, "test"), *beside, "pytest-xdist>=3.6"]
+    session.install("--editable", f".[{','.join(extras)}]", *needed, env=env)
+
+
+def test_framework(session: nox.Session, framework: str) -> None:
+    """Run one framework's tests, in a process of its own."""
+    session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS)
@@ -161,21 +192,38 @@ def screenshots(session: nox.Session) -> None:
     session.run("python", "-m", "tests.browser.pictures", "docs/images")
 
 
-@nox.session
+@nox.session(python="3.11")
 @nox.parametrize("framework", list(FRAMEWORKS))
 def frameworks(session: nox.Session, framework: str) -> None:
     """One framework's integration, training a real model."""
-    install_framework(session, framework)
-    session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
+    install_frameworks(session, [framework], [])
+    test_framework(session, framework)
 
 
 @nox.session(python="3.11")
 @nox.parametrize("framework", list(OLDEST))
 def oldest_frameworks(session: nox.Session, framework: str) -> None:
     """One framework's integration with the oldest version of the framework."""
-    install_framework(session, framework)
-    session.install(*OLDEST[framework])
-    session.run("python", "-m", "pytest", f"tests/frameworks/test_{framework}.py", *session.posargs)
+    install_frameworks(session, [framework], OLDEST[framework])
+    test_framework(session, framework)
+
+
+@nox.session(python="3.11")
+@nox.parametrize("versions", ["newest", "oldest"])
+@nox.parametrize("group", list(TOGETHER))
+def matrix(session: nox.Session, group: str, versions: str) -> None:
+    """All frameworks that one environment can hold, one after another."""
+    chosen = [each for each in TOGETHER[group] if versions == "newest" or each in OLDEST]
+    pins = [pin for each in chosen for pin in OLDEST[each]] if versions == "oldest" else []
+    install_frameworks(session, chosen, pins)
+    failed = []
+    for framework in chosen:
+        try:
+            test_framework(session, framework)
+        except nox.command.CommandFailed:
+            failed.append(framework)
+    if failed:
+        session.error(f"failed: {', '.join(failed)}")
 
 
 @nox.session

@@ -50,10 +50,15 @@ if TYPE_CHECKING:
     from trackkit.core.table import Table
     from trackkit.integrations import accelerate as accelerate
     from trackkit.integrations import catboost as catboost
+    from trackkit.integrations import fastai as fastai
+    from trackkit.integrations import ignite as ignite
     from trackkit.integrations import keras as keras
     from trackkit.integrations import lightgbm as lightgbm
     from trackkit.integrations import lightning as lightning
+    from trackkit.integrations import optuna as optuna
+    from trackkit.integrations import sb3 as sb3
     from trackkit.integrations import sklearn as sklearn
+    from trackkit.integrations import torch as torch
     from trackkit.integrations import transformers as transformers
     from trackkit.integrations import trl as trl
     from trackkit.integrations import xgboost as xgboost
@@ -96,7 +101,8 @@ _HOMES = {
     "Api": "trackkit.query",
 }
 _INTEGRATIONS = (
-    "accelerate", "catboost", "keras", "lightgbm", "lightning", "sklearn", "transformers", "trl", "xgboost",
+    "accelerate", "catboost", "fastai", "ignite", "keras", "lightgbm", "lightning", "optuna", "sb3", "sklearn", "torch",
+    "transformers", "trl", "xgboost",
 )  # fmt: skip
 
 __all__ = [
