@@ -1,7 +1,8 @@
 """What an integration of a framework built on torch adds to a step, beside those of other trackers.
 
-`python -m benchmarks.torch_integrations lightning|transformers|accelerate`: as `benchmarks.integrations` does, but that
-the time in the tracker's hook is what all of an integration's methods took in a step, as these frameworks call several.
+`python -m benchmarks.torch_integrations accelerate|fastai|ignite|lightning|optuna|sb3|torch|transformers`: as
+`benchmarks.integrations` does, but that the time in the tracker's hook is what all of an integration's methods took
+in a step, as these frameworks call several.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Clock(integrations.Clock):
 
 _spent: list[int] = []
 _timed: set[type[Any]] = set()
+_HOOKS = ("log", "log_metrics", "save", "_step_of_optimizer", "_on_step", "write", "__call__")
 
 
 def timed(integration: type[Any]) -> None:
@@ -41,9 +43,7 @@ def timed(integration: type[Any]) -> None:
     _timed.add(integration)
     for name in dir(integration):
         method = getattr(integration, name)
-        if name in ("log", "log_metrics", "save", "_step_of_optimizer") or (
-            name.startswith("on_") and callable(method)
-        ):
+        if name in _HOOKS or (name.startswith(("on_", "before_", "after_")) and callable(method)):
 
             def call(*arguments: Any, method: Any = method, **named: Any) -> Any:
                 began = time.perf_counter_ns()
@@ -231,9 +231,266 @@ def accelerate() -> None:
     compare("accelerate, every step logged", turns, rounds=7)
 
 
+def _perceptron() -> Any:
+    import torch
+
+    return torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 10))
+
+
+def torch() -> None:
+    """A loop of one's own that logs each step: nothing, the tracker, `run.log` alone, and W&B's `log`."""
+    import torch
+
+    import trackkit
+    from trackkit.integrations.torch import TrackkitTracker
+
+    torch.set_num_threads(1)
+    images, digits = torch.rand(32, 64), torch.randint(0, 10, (32,))
+    steps = 400
+
+    def turn(start: Callable[[Any, Any], Callable[[Any], None]], finish: Callable[[], None] = lambda: None) -> Turn:
+        def train() -> Clock:
+            clock, model = Clock(), _perceptron()
+            optimizer = torch.optim.Adam(model.parameters())
+            log = start(model, optimizer)
+            log(torch.tensor(0.0))  # ours begins when it is needed
+            clock.begin()
+            hook = clock.timed(log)
+            for _ in range(steps):
+                optimizer.zero_grad()
+                loss = torch.nn.functional.cross_entropy(model(images), digits)
+                loss.backward()
+                optimizer.step()
+                hook(loss.detach())
+            clock.end(steps)
+            finish()
+            return clock
+
+        return train
+
+    def tracker(model: Any, optimizer: Any) -> Callable[[Any], None]:
+        made = TrackkitTracker(model, optimizer, settings=QUIET)
+        return lambda loss: made.log({"loss": loss})
+
+    def by_hand(model: Any, optimizer: Any) -> Callable[[Any], None]:
+        run = trackkit.init(settings=QUIET)
+        return lambda loss: run.log({"loss": loss})
+
+    turns = {
+        BARE: turn(lambda model, optimizer: lambda loss: None),
+        "trackkit's tracker": turn(tracker, trackkit.finish),
+        "run.log by hand": turn(by_hand, trackkit.finish),
+    }
+    if installed("wandb"):
+        import wandb
+
+        def theirs(model: Any, optimizer: Any) -> Callable[[Any], None]:
+            run = wandb.init(mode="offline", settings=quiet_wandb())
+            return lambda loss: run.log({"loss": loss})
+
+        turns["wandb.log, offline"] = turn(theirs, wandb.finish)
+    compare("plain torch, every step logged", turns, rounds=7)
+
+
+def ignite() -> None:
+    """An engine with its loss logged each iteration: no logger, ours, W&B's and MLflow's."""
+    import torch
+    from ignite.engine import Events, create_supervised_trainer
+    from ignite.handlers import mlflow_logger, wandb_logger
+
+    from trackkit.integrations.ignite import OutputHandler, TrackkitLogger
+
+    for handler in (OutputHandler, wandb_logger.OutputHandler, mlflow_logger.OutputHandler):
+        timed(handler)
+    torch.set_num_threads(1)
+    data = [(torch.rand(32, 64), torch.randint(0, 10, (32,)))] * 400
+
+    def turn(logger: Callable[[], Any] = lambda: None) -> Turn:
+        def train() -> Clock:
+            clock, model, used = Clock(), _perceptron(), logger()
+            optimizer = torch.optim.Adam(model.parameters())
+            trainer = create_supervised_trainer(model, optimizer, torch.nn.functional.cross_entropy)
+            if used is not None:
+                used.attach_output_handler(
+                    trainer, Events.ITERATION_COMPLETED, tag="train", output_transform=lambda loss: {"loss": loss}
+                )
+            trainer.add_event_handler(Events.STARTED, lambda engine: clock.begin())
+            trainer.run(data, max_epochs=1)
+            clock.end(len(data))
+            if used is not None:
+                used.close()
+            return clock
+
+        return train
+
+    turns = {BARE: turn(), "trackkit": turn(lambda: TrackkitLogger(settings=QUIET))}
+    if installed("wandb"):
+        turns["WandBLogger, offline"] = turn(lambda: wandb_logger.WandBLogger(mode="offline", settings=quiet_wandb()))
+    if installed("mlflow"):
+        turns["MLflowLogger, SQLite"] = turn(lambda: mlflow_logger.MLflowLogger("sqlite:///mlflow.db"))
+    compare("Ignite, every iteration logged", turns, rounds=7)
+
+
+def fastai() -> None:
+    """A Learner's batches: no callback, ours, and W&B's."""
+    import torch
+    from fastai.callback.core import Callback
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner
+    from torch.utils.data import TensorDataset
+
+    import trackkit
+    from trackkit.integrations.fastai import TrackkitCallback
+
+    timed(TrackkitCallback)
+    torch.set_num_threads(1)
+    data = TensorDataset(torch.rand(6400, 64), torch.randint(0, 10, (6400,)))
+    loaders = DataLoaders.from_dsets(data, data, bs=32, device="cpu", num_workers=0)
+
+    class Watch(Callback):  # type: ignore[misc]
+        order = 100
+
+        def __init__(self, clock: Clock) -> None:
+            super().__init__()
+            self.clock = clock
+
+        def before_train(self) -> None:
+            self.clock.begin()
+
+        def after_train(self) -> None:
+            self.clock.end(self.learn.train_iter)
+
+    def turn(callbacks: Callable[[], list[Any]] = list, finish: Callable[[], None] = lambda: None) -> Turn:
+        def train() -> Clock:
+            clock = Clock()
+            learn = Learner(
+                loaders, _perceptron(), loss_func=torch.nn.functional.cross_entropy, cbs=[*callbacks(), Watch(clock)]
+            )
+            with learn.no_bar(), learn.no_logging():
+                learn.fit(1)
+            finish()
+            return clock
+
+        return train
+
+    turns = {
+        BARE: turn(),
+        "trackkit": turn(lambda: [TrackkitCallback(log_preds=False, settings=QUIET)], trackkit.finish),
+    }
+    if installed("wandb"):
+        import wandb
+        from fastai.callback.wandb import WandbCallback
+
+        timed(WandbCallback)
+
+        def theirs() -> list[Any]:
+            wandb.init(mode="offline", settings=quiet_wandb())
+            return [WandbCallback(log_preds=False)]
+
+        turns["WandbCallback, offline"] = turn(theirs, wandb.finish)
+    compare("fastai, every batch logged", turns, rounds=7)
+
+
+def sb3() -> None:
+    """PPO's timesteps on a pole: no callback, ours, and W&B's, which only stores the model's settings."""
+    import torch
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    from trackkit.integrations.sb3 import TrackkitCallback
+
+    timed(TrackkitCallback)
+    torch.set_num_threads(1)
+
+    class Watch(BaseCallback):  # type: ignore[misc]
+        def __init__(self, clock: Clock) -> None:
+            super().__init__()
+            self.clock = clock
+
+        def _on_training_start(self) -> None:
+            self.clock.begin()
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_training_end(self) -> None:
+            self.clock.end(self.num_timesteps)
+
+    def turn(callbacks: Callable[[], list[Any]] = list, finish: Callable[[], None] = lambda: None) -> Turn:
+        def train() -> Clock:
+            clock = Clock()
+            model = PPO("MlpPolicy", "CartPole-v1", n_steps=256, n_epochs=2, device="cpu", seed=0)
+            model.learn(1024, callback=[*callbacks(), Watch(clock)], log_interval=1)
+            finish()
+            return clock
+
+        return train
+
+    turns = {BARE: turn(), "trackkit": turn(lambda: [TrackkitCallback(settings=QUIET)])}
+    if installed("wandb"):
+        import wandb
+        from wandb.integration.sb3 import WandbCallback
+
+        timed(WandbCallback)
+
+        def theirs() -> list[Any]:
+            wandb.init(mode="offline", settings=quiet_wandb())
+            return [WandbCallback()]
+
+        turns["WandbCallback, offline"] = turn(theirs, wandb.finish)
+    compare("Stable-Baselines3, a timestep", turns, rounds=5)
+
+
+def optuna() -> None:
+    """Trials of an objective that does nothing: no callback, ours, and W&B's and MLflow's of optuna-integration."""
+    import optuna
+
+    from trackkit.integrations.optuna import TrackkitCallback
+
+    timed(TrackkitCallback)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    trials = 100
+
+    def turn(callbacks: Callable[[], list[Any]] = list, finish: Callable[[], None] = lambda: None) -> Turn:
+        def search() -> Clock:
+            clock = Clock()
+            study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+            used = callbacks()
+            clock.begin()
+            study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=trials, callbacks=used)
+            clock.end(trials)
+            finish()
+            return clock
+
+        return search
+
+    options: dict[str, Any] = {"plots": False, "importances": False, "trials": False, "settings": QUIET}
+    turns = {BARE: turn(), "trackkit": turn(lambda: [TrackkitCallback(**options)])}
+    if installed("wandb") and installed("optuna_integration"):
+        import wandb
+        from optuna_integration.wandb import WeightsAndBiasesCallback
+
+        timed(WeightsAndBiasesCallback)
+        theirs: dict[str, Any] = {"mode": "offline", "settings": quiet_wandb()}
+        turns["WeightsAndBiasesCallback, offline"] = turn(
+            lambda: [WeightsAndBiasesCallback(wandb_kwargs=theirs)], wandb.finish
+        )
+    if installed("mlflow") and installed("optuna_integration"):
+        from optuna_integration.mlflow import MLflowCallback
+
+        timed(MLflowCallback)
+        turns["MLflowCallback, SQLite"] = turn(lambda: [MLflowCallback("sqlite:///mlflow.db")])
+    compare("Optuna, a trial", turns, rounds=5)
+
+
 FRAMEWORKS: dict[str, Callable[[], None]] = {
     "accelerate": accelerate,
+    "fastai": fastai,
+    "ignite": ignite,
     "lightning": lightning,
+    "optuna": optuna,
+    "sb3": sb3,
+    "torch": torch,
     "transformers": transformers,
 }
 
