@@ -52,6 +52,11 @@ def test_every_trial_is_a_step_of_the_study_s_run(folder: Path) -> None:
     assert list(values(run, "duration")) == list(range(6))
 
 
+def test_the_run_has_the_name_it_is_given_before_the_study_s(folder: Path) -> None:
+    study(study_name="iris").optimize(objective, n_trials=1, callbacks=[TrackkitCallback(name="mine", **INIT)])
+    assert only().name == "mine"
+
+
 def test_the_best_trial_is_in_the_summary(folder: Path) -> None:
     searched = study()
     searched.optimize(objective, n_trials=5, callbacks=[TrackkitCallback(**INIT)])

@@ -106,6 +106,7 @@ class TrackkitCallback:
             if name not in session.PARAMETERS:
                 raise TypeError(f"trial_options may have parameters of trackkit.init, of which {name!r} is none")
         self.attachment = Attachment(run, **init)
+        self._name = {"name": init["name"]} if init.get("name") else {}
         self._metric_name = metric_name
         self._as_multirun = as_multirun
         self._plots: bool | tuple[str, ...] = plots if isinstance(plots, bool) else named
@@ -276,7 +277,7 @@ class TrackkitCallback:
         known = study.user_attrs.get(ATTRIBUTE)
         if known and self._resume:
             self.attachment.join(known["run"])
-        run = self.attachment.begin(name=study.study_name)
+        run = self.attachment.begin(**self._name or {"name": study.study_name})
         if not known or not self._resume:
             study.set_user_attr(ATTRIBUTE, {"run": run.id, "project": run.project})
 
