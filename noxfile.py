@@ -99,7 +99,7 @@ def install_frameworks(session: nox.Session, frameworks: list[str], pins: list[s
     constraints = [os.environ.get("TRACKKIT_CONSTRAINTS"), str(pinned)]
     env = {"PIP_CONSTRAINT": " ".join(str(Path(each).resolve()) for each in constraints if each)}
     needed = [*nox.project.dependency_groups(PROJECT, "test"), *beside, "pytest-xdist>=3.6"]
-    session.install("pip>=25.1")  # resolves what many frameworks need several times as fast as Python's own
+    session.install("pip>=25.1")  # Python's own takes minutes to resolve what many frameworks need
     session.install("--editable", f".[{','.join(extras)}]", *needed, env=env)
 
 
