@@ -215,6 +215,34 @@ def test_predictions_for_images_are_a_table_of_images_with_probabilities(folder:
     assert frame["prediction"].tolist() == [str(place) for place in chances.argmax(axis=1)]
 
 
+def test_predictions_for_images_with_masks_are_images_with_both_masks(folder: Path) -> None:
+    from fastai.data.block import DataBlock, TransformBlock
+    from fastai.data.transforms import IntToFloatTensor, RandomSplitter
+    from fastai.losses import CrossEntropyLossFlat
+    from fastai.vision.core import AddMaskCodes, PILImageBW, PILMask
+
+    pixels, _ = load_digits(return_X_y=True)
+    block = DataBlock(
+        blocks=(
+            TransformBlock(type_tfms=PILImageBW.create, batch_tfms=IntToFloatTensor),
+            TransformBlock(type_tfms=PILMask.create, item_tfms=AddMaskCodes(codes=["ground", "digit"])),
+        ),
+        get_x=lambda place: (pixels[place].reshape(8, 8) * 15).astype(np.uint8),
+        get_y=lambda place: (pixels[place].reshape(8, 8) > 7).astype(np.uint8),
+        splitter=RandomSplitter(seed=0),
+    )
+    data = block.dataloaders(list(range(100)), bs=20, device="cpu", num_workers=0)
+    model = torch.nn.Conv2d(1, 2, 3, padding=1)
+    learn = Learner(data, model, loss_func=CrossEntropyLossFlat(axis=1), cbs=TrackkitCallback(n_preds=4, **INIT))
+    learn.fit(1, 0.01)
+    end()
+    table = only().table("predictions")
+    cell = table.pandas()["input"][0]
+    assert table.types["input"].startswith("image")
+    assert '"ground_truth"' in cell
+    assert '"prediction"' in cell
+
+
 def test_better_models_are_versions_of_an_artifact_as_they_are_made(folder: Path) -> None:
     learn = learner(TrackkitCallback(log_model=True, log_preds=False, **INIT), FailIn(2))
     with pytest.raises(ZeroDivisionError):

@@ -43,8 +43,8 @@ class TrackkitCallback(Callback):  # type: ignore[misc]
     log
         As W&B's callback has it, the same as `watch`.
     log_preds
-        Log a table of samples of the validation data and of what is predicted for them: images with their masks, texts,
-        rows.
+        Log a table of samples of the validation data and of what is predicted for them: images with their masks, rows,
+        other inputs as their text.
     log_preds_every_epoch
         After every epoch, not when training is over.
     log_model
