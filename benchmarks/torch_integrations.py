@@ -387,7 +387,13 @@ def fastai() -> None:
             wandb.init(mode="offline", settings=quiet_wandb())
             return [WandbCallback(log_preds=False)]
 
-        turns["WandbCallback, offline"] = turn(theirs, wandb.finish)
+        try:
+            turn(theirs, wandb.finish)()
+        except TypeError as error:  # as with fastai 2.8.12 and fastcore 2.2.39
+            wandb.finish()
+            print(f"WandbCallback is left out, as it fails before the first batch: {error}")
+        else:
+            turns["WandbCallback, offline"] = turn(theirs, wandb.finish)
     compare("fastai, every batch logged", turns, rounds=7)
 
 
