@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
 import numpy as np
@@ -13,7 +15,9 @@ import pandas as pd
 import pytest
 
 import trackkit
-from tests.servers import Serving
+from tests.objects import object_store
+from tests.servers import Serving, serving
+from trackkit.backend.store.blobstore import local_file
 from trackkit.backend.tables.relation import Relation
 from trackkit.backend.tables.sandbox import CannotAnswer, CannotRead, Sandbox, TooLarge, TooSlow
 from trackkit.core.blobs import Blobs
@@ -320,6 +324,150 @@ def test_the_same_picture_is_the_same_wherever_it_was_logged(server: Serving) ->
     found = ask(server, "/comparison", sides=sides("a", "b"), on=["n"])
 
     assert [row["sides"][1]["changed"] for row in found["rows"]] == [[], [0]]
+
+
+def test_the_groups_that_are_taken_along_are_those_shown(server: Serving, table: pd.DataFrame) -> None:
+    spec = {
+        "run": "a", "key": "table", "by": ["label"], "aggregates": [{"column": "loss", "function": "mean"}],
+        "sort": ["label"], "filter": "id < 900", "format": "parquet",
+    }  # fmt: skip
+
+    answer = server.ask("GET", "/tables/export", params={"spec": json.dumps(spec)})
+
+    found = pd.read_parquet(io.BytesIO(answer.content))
+    expected = table[table.id < 900].groupby("label").agg(count=("id", "size"), loss=("loss", "mean"))
+    assert found.columns.tolist() == ["label", "count", "mean(loss)"]
+    assert found.label.tolist() == expected.index.tolist()
+    assert found["count"].tolist() == expected["count"].tolist()
+    np.testing.assert_allclose(found["mean(loss)"], expected.loss)
+
+
+def test_groups_by_a_column_called_count_have_two_counts(server: Serving) -> None:
+    log(server, "a", pd.DataFrame({"count": [3, 3, 4]}))
+
+    spec = {"run": "a", "key": "table", "by": ["count"], "format": "csv"}
+    answer = server.ask("GET", "/tables/export", params={"spec": json.dumps(spec)})
+
+    assert answer.text.splitlines()[0] == '"count","count 2"'
+    assert sorted(answer.text.splitlines()[1:]) == ["3,2", "4,1"]
+
+
+def test_whole_numbers_that_a_browser_would_round_are_text(server: Serving) -> None:
+    log(server, "a", pd.DataFrame({"id": [2**53, 2**53 + 1, -(2**62)]}))
+
+    assert ids(ask(server, "/rows")) == [2**53, str(2**53 + 1), str(-(2**62))]
+    assert ids(ask(server, "/rows", filter=f"id = {2**53 + 1}")) == [str(2**53 + 1)]
+
+
+# Which tables there are
+
+
+def test_the_runs_with_a_table_are_told_with_their_steps(server: Serving) -> None:
+    for id in ("a", "b"):
+        log(server, id, *[pd.DataFrame({"x": [1]})] * (2 if id == "a" else 1))
+    with started(server, "c") as run:
+        run.log({"loss": 1.0})
+
+    found = server.get("/tables/runs", spec=json.dumps({"project": "p", "key": "table", "order": "+id"}))
+
+    assert [(run["id"], run["last_step"], run["steps"]) for run in found["runs"]] == [("a", 1, 2), ("b", 0, 1)]
+    named = server.get("/tables/runs", spec=json.dumps({"runs": ["c", "b"], "key": "table"}))
+    assert [run["id"] for run in named["runs"]] == ["b"]
+
+
+# In artifacts
+
+
+def log_artifact(server: Serving, id: str, *tables: trackkit.Table) -> list[str]:
+    """Versions of an artifact with a table each; their ids, the oldest first."""
+    with started(server, id) as run:
+        for table in tables:
+            artifact = trackkit.Artifact("evaluation", "result")
+            artifact.add(table, "predictions")
+            run.log_artifact(artifact)
+    versions = server.get("/artifacts/versions", project="p", name="evaluation")["versions"]
+    return [version["id"] for version in reversed(versions)]
+
+
+def prediction(guess: str, shade: int) -> trackkit.Table:
+    picture = trackkit.Image(np.full((40, 40, 3), shade, np.uint8))
+    return trackkit.Table(columns=["id", "guess", "picture"], data=[[1, "cat", picture], [2, guess, picture]])
+
+
+def test_a_table_in_an_artifact_is_asked_for_like_a_run_s(server: Serving) -> None:
+    (version,) = log_artifact(server, "a", prediction("dog", 9))
+    (path,) = [entry["path"] for entry in server.get(f"/artifacts/{version}/entries", suffix=".parquet")["entries"]]
+
+    def of_version(endpoint: str, expected: int = 200, **spec: Any) -> Any:
+        spec = {"version": version, "path": path, **spec}
+        answer = server.ask("GET", f"/tables{endpoint}", params={"spec": json.dumps(spec)})
+        assert answer.status_code == expected, answer.text
+        return answer.json() if expected == 200 else answer.json()["error"]["message"]
+
+    found = of_version("")
+    assert path == "predictions.parquet"
+    assert (found["rows"], found["step"], found["steps"]) == (2, None, [])
+    assert [column["type"] for column in found["columns"]] == ["number", "text", "image"]
+    rows = of_version("/rows", filter="guess = 'dog'")["rows"]
+    assert [row["number"] for row in rows] == [1]
+    picture = rows[0]["cells"][2]
+    content = server.ask("GET", f"/artifacts/{version}/content/{picture['path']}", params={"inline": True})
+    assert content.content.startswith(b"\x89PNG")
+    assert of_version("/groups", by=["guess"])["total"] == 2
+    assert "entry 'other'" in of_version("/rows", expected=404, path="other")
+    assert "version" in of_version("/rows", expected=404, version="17")
+    assert "by run and key, or by version and path" in of_version("/rows", expected=400, run="a")
+    assert "by run and key, or by version and path" in of_version("/rows", expected=400, step=3)
+
+
+def test_versions_of_an_artifact_and_runs_are_compared(server: Serving) -> None:
+    versions = log_artifact(server, "a", prediction("dog", 9), prediction("bird", 9), prediction("dog", 200))
+    with started(server, "b") as run:
+        run.log({"predictions": prediction("dog", 9)})
+    sides = [{"version": version, "path": "predictions.parquet"} for version in versions]
+
+    found = ask(server, "/comparison", sides=[*sides, {"run": "b", "key": "predictions"}], on=["id"])
+
+    assert len(versions) == 3
+    assert [[side["changed"] for side in row["sides"]] for row in found["rows"]] == [
+        [[], [], [1], []],
+        [[], [0], [1], []],
+    ]
+
+
+# With blobs in an object store
+
+
+def test_tables_in_an_object_store_are_asked_like_others(tmp_path: Path) -> None:
+    rows = frame()
+    with object_store() as objects, serving(tmp_path / "store", blobs=objects.uri) as server:
+        log(server, "a", trackkit.Table(dataframe=rows))
+        log(server, "b", trackkit.Table(dataframe=rows.assign(label="class 1")))
+
+        assert ask(server, "")["rows"] == 1000
+        assert ids(ask(server, "/rows", filter="id < 3", sort=["-id"])) == [2, 1, 0]
+        assert ask(server, "/groups", by=["label"])["total"] == rows.label.nunique()
+        found = ask(server, "/comparison", sides=sides("a", "b"), on=["id"])
+        assert (found["total"], found["same"]) == (1000, (rows.label == "class 1").sum())
+        assert not list((tmp_path / "store" / "blobs").rglob("*")), "no blob lies on the server's own disk"
+
+
+def test_a_table_is_brought_from_an_object_store_once(tmp_path: Path) -> None:
+    with object_store() as objects, serving(tmp_path / "store", blobs=objects.uri) as server:
+        log(server, "a", trackkit.Table(dataframe=frame()))
+        blobs = server.services.storage.blobs
+        (digest,) = [key.rpartition("/")[2] for key in objects.keys()]
+        started_reading, read = [], blobs.read
+
+        def counting(*arguments: Any) -> Any:
+            started_reading.append(arguments)
+            return read(*arguments)
+
+        with mock.patch.object(blobs, "read", counting), ThreadPoolExecutor(8) as pool:
+            files = list(pool.map(lambda _: local_file(blobs, digest), range(8)))
+
+        assert len(set(files)) == 1
+        assert len(started_reading) == 1
 
 
 # What is wrong

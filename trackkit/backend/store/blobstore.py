@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import secrets
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
@@ -201,14 +202,22 @@ def local_file(blobs: BlobStore, digest: str) -> Path:
     if path is not None:
         return path
     copy = blobs.spool / f"copy-{digest}"
-    if not copy.is_file():
-        blobs.spool.mkdir(parents=True, exist_ok=True)
-        fresh = blobs.spool / f"copy-{digest}.{secrets.token_hex(4)}"
-        try:
-            with open(fresh, "xb") as file:
-                for piece in blobs.read(digest):
-                    file.write(piece)
-            os.replace(fresh, copy)
-        finally:
-            fresh.unlink(missing_ok=True)
+    with _copying[hash(digest) % len(_copying)]:  # who asks meanwhile waits for the one copy
+        if not copy.is_file():
+            _copy(blobs, digest, copy)
     return copy
+
+
+def _copy(blobs: BlobStore, digest: str, copy: Path) -> None:
+    blobs.spool.mkdir(parents=True, exist_ok=True)
+    fresh = blobs.spool / f"copy-{digest}.{secrets.token_hex(4)}"
+    try:
+        with open(fresh, "xb") as file:
+            for piece in blobs.read(digest):
+                file.write(piece)
+        os.replace(fresh, copy)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+_copying: Final = [threading.Lock() for _ in range(16)]

@@ -66,6 +66,17 @@ def steps(db: Database, runs: Sequence[int], key: str, limit: int) -> list[int]:
     return [ordered[round(place * (len(ordered) - 1) / (limit - 1))] for place in range(limit)]
 
 
+def spans(db: Database, runs: Sequence[int], key: str, kind: str) -> dict[int, tuple[int, int]]:
+    """For each run that logged media of a kind under a key: the last step, and how many steps there are."""
+    found: dict[int, tuple[int, int]] = {}
+    for some in _chunked(runs):
+        sql = f"""select run, max(step), count(distinct step) from objects
+                  where run in ({_marks(some)}) and kind = ? and key = ? and step is not null and {_STANDING}
+                  group by run"""
+        found |= {run: (last, count) for run, last, count in db.query(sql, [*some, kind, key])}
+    return found
+
+
 def items(
     db: Database, run: int, key: str, *, kind: str = "", first: int | None = None, last: int | None = None
 ) -> list[ObjectRow]:

@@ -1,4 +1,4 @@
-"""What a table shows: its columns, a page of rows, groups, distributions, one row in full, all rows to take along."""
+"""What a table shows: its columns, a page of rows, distributions, one row in full, all rows to take along."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -25,21 +25,10 @@ MOST_BINS: Final = 200
 TOP_VALUES: Final = 20
 _EXPORT_SECONDS = 600.0
 _BATCH = 50_000
+_MOST_EXACT = 2**53
+"""Beyond this, readers of JSON such as browsers round whole numbers."""
 _exports = threading.BoundedSemaphore(4)
 """Wait for whoever takes them, so they have turns of their own."""
-
-Function = Literal["count", "distinct", "mean", "sum", "min", "max", "median", "std"]
-FUNCTIONS: Final[dict[str, str]] = {
-    "count": "count({})",
-    "distinct": "count(distinct {})",
-    "mean": "avg({})",
-    "sum": "sum({})",
-    "min": "min({})",
-    "max": "max({})",
-    "median": "median({})",
-    "std": "stddev_samp({})",
-}
-_OF_ANYTHING = ("count", "distinct", "min", "max")
 
 
 class ColumnInfo(msgspec.Struct):
@@ -52,7 +41,8 @@ class ColumnInfo(msgspec.Struct):
 class Row(msgspec.Struct):
     """A row: its number in the table, and its cells in the order asked for.
 
-    Times are ISO 8601, in UTC where the column has a time zone; long texts are cut off; media are objects.
+    Times are ISO 8601, in UTC where the column has a time zone; long texts are cut off; media are objects; NaN,
+    infinities and whole numbers beyond 2^53 are text.
     """
 
     number: int
@@ -64,28 +54,6 @@ class Page(msgspec.Struct):
 
     matching: int
     rows: list[Row]
-
-
-class Aggregate(msgspec.Struct, forbid_unknown_fields=True):
-    """A column, and what is computed of it in each group."""
-
-    column: str
-    function: Function
-
-
-class Group(msgspec.Struct):
-    """Rows that agree in the values of some columns: how many there are, and what was computed of them."""
-
-    values: list[Any]
-    count: int
-    aggregates: list[Any]
-
-
-class Groups(msgspec.Struct):
-    """Some groups, and how many there are in all."""
-
-    groups: list[Group]
-    total: int
 
 
 class ValueCount(msgspec.Struct):
@@ -171,63 +139,6 @@ def row(relation: Relation, number: int) -> Row | None:
     return Row(number, plain_cells(relation, chosen, found[number])) if number in found else None
 
 
-def groups(
-    relation: Relation,
-    by: Sequence[str],
-    aggregates: Sequence[Aggregate] = (),
-    sort: str = "-count",
-    expression: str = "",
-    search: str = "",
-    offset: int = 0,
-    limit: int = 100,
-) -> Groups:
-    """Rows gathered by the values of columns.
-
-    Parameters
-    ----------
-    by
-        Columns.
-    aggregates
-        What to compute in each group.
-    sort
-        `count`, a column of `by`, or the number of an aggregate, after a `-` for falling order.
-
-    Raises
-    ------
-    FilterError
-        If the filter, a column's name or the order means nothing.
-    """
-    keys = [_by_column(relation, name) for name in by]
-    computed = [_computed(relation, aggregate) for aggregate in aggregates]
-    where, parameters = condition(relation, expression, search)
-    named = [f"{sql_of(column)} as k{number}" for number, column in enumerate(keys)]
-    named += ["count(*) as count", *(f"{sql} as a{number}" for number, sql in enumerate(computed))]
-    inner = f"select {', '.join(named)} from {relation.name} where {where} group by all"
-    falling, name = sort.startswith("-"), sort.lstrip("+-")
-    places = {"count": "count", **{column.name: f"k{place}" for place, column in enumerate(keys)}}
-    places |= {str(place): f"a{place}" for place in range(len(computed))}
-    if name not in places:
-        raise FilterError(f"groups can be sorted by {', '.join(places)}, not by {name!r}")
-    order = ", ".join(
-        [f"{places[name]} {'desc' if falling else 'asc'} nulls last", *(f"k{place}" for place in range(len(keys)))]
-    )
-    sql = f"select *, count(*) over () from ({inner}) order by {order} limit ? offset ?"
-    page = [max(0, min(limit, MOST_ROWS)), max(0, min(offset, 2**62))]
-    found = relation.sandbox.query(sql, [*parameters, *page])
-    width = len(keys)
-    return Groups(
-        [
-            Group(
-                plain_cells(relation, keys, each[:width]),
-                each[width],
-                [_value(value) for value in each[width + 1 : -1]],
-            )
-            for each in found
-        ],
-        int(found[0][-1]) if found else 0,
-    )
-
-
 def distribution(relation: Relation, name: str, bins: int = 30, expression: str = "", search: str = "") -> Distribution:
     """What the cells of a column are like, of all rows that match; raises as `rows`."""
     column = relation.column(name)
@@ -294,11 +205,17 @@ def export(
     where, parameters = condition(relation, expression, search)
     order = f" order by {_order(relation, sort)}" if sort else ""
     shown = ", ".join(sql_of(column) for column in chosen)
+    sql = f"select {shown} from {relation.name} where {where}{order}"
+    yield from batches(relation, sql, parameters, [column.name for column in chosen])
+
+
+def batches(relation: Relation, sql: str, parameters: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
+    """All rows of a query as Arrow record batches whose columns have these names."""
     with relation.sandbox.cursor(_EXPORT_SECONDS, _exports) as cursor:
-        found = cursor.sql(f"select {shown} from {relation.name} where {where}{order}", params=parameters)
+        found = cursor.sql(sql, params=list(parameters))
         reader = found.to_arrow_reader if hasattr(found, "to_arrow_reader") else found.fetch_arrow_reader  # as it was
         for batch in reader(_BATCH):
-            yield batch.rename_columns([column.name for column in chosen])
+            yield batch.rename_columns(list(names))
 
 
 def _by_number(relation: Relation, numbers: Sequence[int], shown: str) -> dict[int, tuple[Any, ...]]:
@@ -314,25 +231,6 @@ def _chosen(relation: Relation, names: Sequence[str] | None, most: int | None = 
     if names is None:
         return list(relation.columns.values())[:most]
     return [relation.column(name) for name in dict.fromkeys(names)][:most]
-
-
-def _by_column(relation: Relation, name: str) -> Column:
-    column = relation.column(name)
-    if relation.types[name] == "binary":
-        raise FilterError(f"rows can't be gathered by {name!r}, which holds bytes")
-    return column
-
-
-def _computed(relation: Relation, aggregate: Aggregate) -> str:
-    column = relation.column(aggregate.column)
-    cell = sql_of(column)
-    if column.kind == "bool" and aggregate.function not in _OF_ANYTHING:
-        cell = f"cast({cell} as integer)"
-    elif column.kind != "number" and aggregate.function not in _OF_ANYTHING:
-        raise FilterError(f"the {aggregate.function} of {aggregate.column!r}, which holds {column.kind}, means nothing")
-    elif aggregate.function in ("mean", "sum", "std", "median"):
-        cell = f"cast({cell} as double)"
-    return FUNCTIONS[aggregate.function].format(cell)
 
 
 def _order(relation: Relation, sort: Sequence[str]) -> str:
@@ -359,7 +257,7 @@ def _in_full(relation: Relation, column: Column) -> str:
 def plain_cells(relation: Relation, chosen: Sequence[Column], cells: Sequence[Any]) -> list[Any]:
     """Cells as JSON can hold them; media as what they stand for."""
     return [
-        _media(cell) if cell is not None and relation.is_media(column) else _value(cell)
+        _media(cell) if cell is not None and relation.is_media(column) else plain_value(cell)
         for column, cell in zip(chosen, cells, strict=True)
     ]
 
@@ -375,7 +273,10 @@ def _media(cell: Any) -> Any:
         return None
 
 
-def _value(cell: Any) -> Any:
+def plain_value(cell: Any) -> Any:
+    """A cell as JSON can hold it; whole numbers that a browser would round are text."""
+    if isinstance(cell, int) and abs(cell) > _MOST_EXACT:
+        return str(cell)
     if isinstance(cell, float) and not math.isfinite(cell):
         return "NaN" if math.isnan(cell) else "Infinity" if cell > 0 else "-Infinity"
     if isinstance(cell, datetime.datetime | datetime.date | datetime.time):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote
@@ -10,18 +9,17 @@ from urllib.parse import quote
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
-from trackkit.backend.server.api.artifacts import version_of
+from trackkit.backend.server.api.artifacts import manifest_of, version_of
 from trackkit.backend.server.api.content import SANDBOX, respond_with_blob
 from trackkit.backend.server.api.tables import asking
 from trackkit.backend.server.api.values import plain
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Call, Endpoint, Query
 from trackkit.backend.store.archive import archive
-from trackkit.backend.store.artifacts import VersionRow
-from trackkit.backend.store.blobstore import BlobStore, local_file, read_all
+from trackkit.backend.store.blobstore import local_file
 from trackkit.backend.tables import pages
 from trackkit.backend.tables.pages import ColumnInfo, Row
-from trackkit.core.manifest import Entry, Manifest, ManifestDamaged, differences
+from trackkit.core.manifest import Entry, Manifest, differences
 
 MOST_FILES: Final = 5000
 
@@ -263,27 +261,6 @@ def compare(call: Call) -> Difference:
 
 
 # What the endpoints share.
-
-
-def manifest_of(call: Call, row: VersionRow) -> Manifest:
-    """A version's manifest.
-
-    Raises
-    ------
-    ApiError
-        404 if it is missing or damaged.
-    """
-    try:
-        return _manifest(call.services.storage.blobs, row.digest)  # type: ignore[arg-type]  # hashable, like any object
-    except FileNotFoundError:
-        raise not_found(f"manifest of {row.path}: its blob {row.digest} is missing from the store") from None
-    except ManifestDamaged as error:
-        raise ApiError(404, f"the manifest of {row.path} can't be read: {error}") from None
-
-
-@functools.lru_cache(maxsize=4)
-def _manifest(blobs: BlobStore, digest: str) -> Manifest:
-    return Manifest.decode(read_all(blobs, digest))
 
 
 def entry_summary(path: str, entry: Entry) -> EntrySummary:

@@ -5,6 +5,7 @@ A version's id is its number in the store, as text, because it is too large for 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,9 +16,10 @@ from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, Query
 from trackkit.backend.store import artifacts, lineage
 from trackkit.backend.store.artifacts import CollectionRow, Protected, Refusal, VersionRow
+from trackkit.backend.store.blobstore import BlobStore, read_all
 from trackkit.backend.store.collection import freed
 from trackkit.backend.store.database import Database
-from trackkit.core.manifest import Reference, check_alias, is_artifact_name
+from trackkit.core.manifest import Manifest, ManifestDamaged, Reference, check_alias, is_artifact_name
 from trackkit.core.names import is_project
 from trackkit.core.sink import Edit, RunName
 
@@ -291,6 +293,27 @@ def version_of(call: Call, db: Database, parameter: str = "version") -> VersionR
     if row is None or not call.identity.may_see(row.project):
         raise not_found(f"version {text!r}; ids come from /artifacts/versions or /artifacts/find")
     return row
+
+
+def manifest_of(call: Call, row: VersionRow) -> Manifest:
+    """A version's manifest.
+
+    Raises
+    ------
+    ApiError
+        404 if it is missing or damaged.
+    """
+    try:
+        return _manifest(call.services.storage.blobs, row.digest)  # type: ignore[arg-type]  # hashable, like any object
+    except FileNotFoundError:
+        raise not_found(f"manifest of {row.path}: its blob {row.digest} is missing from the store") from None
+    except ManifestDamaged as error:
+        raise ApiError(404, f"the manifest of {row.path} can't be read: {error}") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _manifest(blobs: BlobStore, digest: str) -> Manifest:
+    return Manifest.decode(read_all(blobs, digest))
 
 
 def collection_number(call: Call, db: Database, project: str, name: str) -> int:

@@ -1,4 +1,4 @@
-"""`/tables`: tables that runs logged, a page at a time."""
+"""`/tables`: tables that runs logged or artifacts hold, a page at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -16,31 +15,22 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from trackkit.backend.server.api.content import SANDBOX
-from trackkit.backend.server.api.media import SpecQuery, decode_spec, run_named
+from trackkit.backend.server.api.media import MOST_RUNS, SpecQuery, decode_spec
+from trackkit.backend.server.api.selection import RunSelection, check_selection, chosen_runs
+from trackkit.backend.server.api.table_places import TableReference, files_of, place_of
 from trackkit.backend.server.errors import ApiError, not_found
 from trackkit.backend.server.routing import Answer, Call, Endpoint
-from trackkit.backend.store import media
-from trackkit.backend.store.blobstore import local_file
-from trackkit.backend.store.database import Database
+from trackkit.backend.store import media, runs
 from trackkit.backend.store.filters import FilterError
-from trackkit.backend.store.objects import ObjectRow
-from trackkit.backend.tables import comparison, pages
+from trackkit.backend.tables import comparison, grouping, pages
 from trackkit.backend.tables.comparison import ComparedRow
-from trackkit.backend.tables.pages import Aggregate, ColumnInfo, Distribution, Group, Row
+from trackkit.backend.tables.grouping import Aggregate, Group
+from trackkit.backend.tables.pages import ColumnInfo, Distribution, Row
 from trackkit.backend.tables.relation import Relation
 from trackkit.backend.tables.sandbox import CannotAnswer, CannotRead, TooLarge, TooSlow
 
-MOST_STEPS: Final = 1000
 MOST_DISTRIBUTIONS: Final = 50
 """Columns of one answer."""
-
-
-class TableReference(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A table: of a run, under a key, the last one up to a step, or the very last."""
-
-    run: str
-    key: str
-    step: int | None = None
 
 
 class FilteredTable(TableReference, kw_only=True):
@@ -54,7 +44,7 @@ class RowsSpec(FilteredTable, kw_only=True):
     """A page of rows: which columns, sorted by which (`-` before a name for falling order), from where and how many."""
 
     columns: list[str] | None = None
-    sort: list[str] = []
+    sort: list[str] = msgspec.field(default_factory=list)
     offset: int = 0
     limit: int = 100
 
@@ -63,7 +53,7 @@ class GroupsSpec(FilteredTable, kw_only=True):
     """Rows gathered by columns: what to compute, sorted by `count`, a column, or the number of an aggregate."""
 
     by: list[str]
-    aggregates: list[Aggregate] = []
+    aggregates: list[Aggregate] = msgspec.field(default_factory=list)
     sort: str = "-count"
     offset: int = 0
     limit: int = 100
@@ -83,10 +73,12 @@ class RowSpec(TableReference, kw_only=True):
 
 
 class ExportSpec(FilteredTable, kw_only=True):
-    """Rows to take along, in a file of a format."""
+    """Rows to take along, in a file of a format; with `by`, groups in the order of the first of `sort`."""
 
     columns: list[str] | None = None
-    sort: list[str] = []
+    sort: list[str] = msgspec.field(default_factory=list)
+    by: list[str] = msgspec.field(default_factory=list)
+    aggregates: list[Aggregate] = msgspec.field(default_factory=list)
     format: Literal["csv", "parquet"] = "csv"
 
 
@@ -102,12 +94,35 @@ class ComparisonSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     limit: int = 100
 
 
+class TableRunsSpec(RunSelection, kw_only=True):
+    """Runs, and the key of a table."""
+
+    key: str
+
+
+class TableRun(msgspec.Struct):
+    """A run that logged a table: its last step, and how many there are."""
+
+    id: str
+    name: str
+    state: str
+    project: str
+    last_step: int
+    steps: int
+
+
+class TableRuns(Answer):
+    runs: list[TableRun]
+
+
 class TableAnswer(Answer):
-    """A table: its columns, how many rows, which step's it is, and the steps there are."""
+    """A table: its columns, how many rows, which step's it is, and the steps there are; in an artifact, none."""
 
     run: str
     key: str
-    step: int
+    version: str
+    path: str
+    step: int | None
     log_mode: str
     increments: int
     rows: int
@@ -149,23 +164,38 @@ class TableComparison(Answer):
     rows: list[ComparedRow]
 
 
+def list_runs(call: Call) -> TableRuns:
+    spec = decode_spec(call, TableRunsSpec)
+    check_selection(spec)
+    with call.services.storage.reading() as db:
+        numbers = chosen_runs(call, db, spec, MOST_RUNS)
+        found = media.spans(db, numbers, spec.key, "table")
+        rows = {row.run: row for row in runs.load(db, list(found), keys=())}
+    return TableRuns(
+        runs=[
+            TableRun(rows[run].id, rows[run].name, rows[run].state, rows[run].project, *found[run])
+            for run in numbers
+            if run in found and run in rows
+        ]
+    )
+
+
 def show_table(call: Call) -> TableAnswer:
     spec = decode_spec(call, TableReference)
-    with call.services.storage.reading() as db:
-        rows = _rows(call, db, spec)
-        steps = media.steps(db, [run_named(call, db, spec.run)], spec.key, MOST_STEPS)
+    place = place_of(call, spec)
     with asking():
-        relation = call.services.tables.table(_files(call, rows))
-        noted = msgspec.json.decode(rows[-1].metadata)
+        relation = call.services.tables.table(place.files)
         return TableAnswer(
             run=spec.run,
             key=spec.key,
-            step=rows[-1].step or 0,
-            log_mode=str(noted.get("log_mode", "IMMUTABLE")),
-            increments=len(rows),
+            version=spec.version,
+            path=spec.path,
+            step=place.step,
+            log_mode=place.log_mode,
+            increments=len(place.files),
             rows=relation.rows,
             columns=pages.columns(relation),
-            steps=steps,
+            steps=place.steps,
         )
 
 
@@ -184,7 +214,7 @@ def list_groups(call: Call) -> TableGroups:
         raise ApiError(400, "the spec names no column to gather rows by")
     with asking():
         relation = _relation(call, spec)
-        found = pages.groups(
+        found = grouping.groups(
             relation, spec.by, spec.aggregates, spec.sort, spec.filter, spec.search, spec.offset, spec.limit
         )
     return TableGroups(groups=found.groups, total=found.total)
@@ -214,23 +244,25 @@ def compare(call: Call) -> TableComparison:
     if not 2 <= len(spec.sides) <= comparison.MOST_SIDES:
         raise ApiError(400, f"a comparison is of 2 to {comparison.MOST_SIDES} tables, not of {len(spec.sides)}")
     with asking():
-        with call.services.storage.reading() as db:
-            files = [_files(call, _rows(call, db, side)) for side in spec.sides]
-        sides = call.services.tables.tables(files)
+        sides = call.services.tables.tables(files_of(call, spec.sides))
         found = comparison.compare(sides, spec.on, spec.columns, spec.filter, spec.changed, spec.offset, spec.limit)
     return TableComparison(**msgspec.structs.asdict(found))
 
 
 def export(call: Call) -> Response:
     spec = decode_spec(call, ExportSpec)
-    name = f"{spec.key.rpartition('/')[2] or 'table'}.{spec.format}"
+    name = f"{(spec.key or spec.path.removesuffix('.parquet')).rpartition('/')[2] or 'table'}.{spec.format}"
     headers = {
         "content-security-policy": SANDBOX,
         "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
     }
     with asking():
         relation = _relation(call, spec)
-        batches = pages.export(relation, spec.columns, spec.sort, spec.filter, spec.search)
+        if spec.by:
+            order = (spec.sort or ["-count"])[0]
+            batches = grouping.export_groups(relation, spec.by, spec.aggregates, order, spec.filter, spec.search)
+        else:
+            batches = pages.export(relation, spec.columns, spec.sort, spec.filter, spec.search)
         first = next(batches, None)  # what is wrong is found before the answer begins
         if spec.format == "csv":
             return StreamingResponse(_csv(first, batches), media_type="text/csv", headers=headers)
@@ -281,39 +313,7 @@ def _parquet(first: Any, batches: Iterator[Any]) -> str:
 
 
 def _relation(call: Call, spec: TableReference) -> Relation:
-    with call.services.storage.reading() as db:
-        rows = _rows(call, db, spec)
-    return call.services.tables.table(_files(call, rows))
-
-
-def _rows(call: Call, db: Database, spec: TableReference) -> list[ObjectRow]:
-    """The parts of a table: one, or all increments up to a step.
-
-    Raises
-    ------
-    ApiError
-        404 if there is no such table that the asker may see.
-    """
-    step = None if spec.step is None else max(-(2**63), min(2**63 - 1, spec.step))
-    number = run_named(call, db, spec.run)
-    found = media.items(db, number, spec.key, kind="table", last=step)
-    if not found:
-        up_to = "" if spec.step is None else f" up to step {spec.step}"
-        raise not_found(f"table {spec.key!r} in the run {spec.run!r}{up_to}")
-    if msgspec.json.decode(found[-1].metadata).get("log_mode") == "INCREMENTAL":
-        return [row for row in found if "increment" in msgspec.json.decode(row.metadata)]
-    return found[-1:]
-
-
-def _files(call: Call, rows: list[ObjectRow]) -> list[Path]:
-    files = []
-    for row in rows:
-        try:
-            files.append(local_file(call.services.storage.blobs, row.digest))
-        except FileNotFoundError:
-            text = f"content of {row.path!r}: its blob {row.digest} is missing from the store, or on its way"
-            raise not_found(text) from None
-    return files
+    return call.services.tables.table(files_of(call, [spec])[0])
 
 
 @contextlib.contextmanager
@@ -330,6 +330,9 @@ def asking() -> Iterator[None]:
 
 
 ENDPOINTS = [
+    Endpoint(
+        "GET", "/tables/runs", list_runs, "The runs that logged a table under a key.", query=SpecQuery, answer=TableRuns
+    ),
     Endpoint(
         "GET",
         "/tables",
@@ -382,7 +385,7 @@ ENDPOINTS = [
         "GET",
         "/tables/comparison",
         compare,
-        "The same table of several runs or steps, joined.",
+        "The same table of several runs, steps or versions of an artifact, joined.",
         query=SpecQuery,
         answer=TableComparison,
         errors=[404, 409],
