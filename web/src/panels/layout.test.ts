@@ -69,3 +69,16 @@ describe('a section', () => {
     expect(arrange(keys, emptyLayout()).map((section) => section.open)).toEqual([true, false]);
   });
 });
+
+test('a table has a panel as wide as the page, among tables or where its prefix is', () => {
+  const sections = arrange(['loss', 'val/loss'], emptyLayout(), '', 'metric', ['predictions', 'val/errors', 'loss']);
+
+  expect(sections.map(({ name, panels }) => [name, panels.map(({ type, keys }) => `${type} ${keys[0]}`)])).toEqual([
+    ['Charts', ['line loss']],
+    ['Tables', ['table predictions', 'table loss']],
+    ['val', ['line val/loss', 'table val/errors']],
+  ]);
+  expect(new Set(sections.flatMap(({ panels }) => panels.map(({ id }) => id))).size).toBe(5);
+  const kept = changePanel(emptyLayout(), 'table:predictions', { table: { filter: 'id > 1' } });
+  expect(arrange([], kept, '', 'metric', ['predictions'])[0]!.panels[0]!.table).toEqual({ filter: 'id > 1' });
+});

@@ -2,8 +2,9 @@
 
 import type { SmoothingKind } from '../charts/smoothing';
 import type { Band, Range } from '../api/contract';
+import type { TableLook } from '../tables/look';
 
-export type PanelType = 'line' | 'scatter' | 'bar' | 'parallel' | 'importance' | 'comparer' | 'markdown' | 'text';
+export type PanelType = 'line' | 'scatter' | 'bar' | 'parallel' | 'importance' | 'comparer' | 'table' | 'markdown' | 'text';
 
 /** How lines are drawn; a page has one, and a panel may differ in some of it. */
 export interface ChartSettings {
@@ -39,6 +40,8 @@ export interface Panel {
   range?: Range | null | undefined;
   yRange?: Range | undefined;
   text?: string | undefined;
+  /** What a table shows, where that is not as usual. */
+  table?: Partial<TableLook> | undefined;
 }
 
 export interface Layout {
@@ -59,6 +62,10 @@ export interface Section {
 export const HEIGHT = 260;
 export const OWN_SECTION = 'Panels';
 const PLAIN_SECTION = 'Charts';
+const TABLE_SECTION = 'Tables';
+export const TABLE_HEIGHT = 480;
+/** As wide as the page. */
+export const TABLE_SPAN = 6;
 /** Sections beyond this many panels start closed, so that a project with thousands of metrics opens at once. */
 const OPEN_PANELS = 60;
 
@@ -81,10 +88,16 @@ export function pattern(search: string): RegExp {
   }
 }
 
+/** The panel of a table: beside the charts that its prefix names, or among tables. */
+function tablePanel(key: string): Panel {
+  return { id: `table:${key}`, type: 'table', section: key.indexOf('/') > 0 ? sectionOf(key) : TABLE_SECTION, span: TABLE_SPAN, height: TABLE_HEIGHT, keys: [key] };
+}
+
 /** The sections of a page, in order, with the panels that the search leaves. */
-export function arrange(keys: readonly string[], layout: Layout, search = '', kind: 'metric' | 'system' = 'metric'): Section[] {
+export function arrange(keys: readonly string[], layout: Layout, search = '', kind: 'metric' | 'system' = 'metric', tables: readonly string[] = []): Section[] {
   const removed = new Set(layout.removed);
   const automatic = keys.map((key): Panel => ({ id: `auto:${key}`, type: 'line', section: sectionOf(key, kind), span: 1, height: HEIGHT, keys: [key], kind }));
+  automatic.push(...tables.map(tablePanel));
   const panels = [...layout.added, ...automatic.filter((panel) => !removed.has(panel.id))].map((panel) => ({ ...panel, ...layout.panels[panel.id] }));
   const wanted = pattern(search);
   const sections = new Map<string, Panel[]>();
@@ -105,7 +118,7 @@ export function arrange(keys: readonly string[], layout: Layout, search = '', ki
 }
 
 function rank(section: string): number {
-  return section === OWN_SECTION ? 0 : section === PLAIN_SECTION ? 1 : 2;
+  return section === OWN_SECTION ? 0 : section === PLAIN_SECTION ? 1 : section === TABLE_SECTION ? 2 : 3;
 }
 
 function inOrder(panels: Panel[], order: readonly string[]): Panel[] {
@@ -128,6 +141,7 @@ export function titleOf(panel: Panel): string {
     case 'parallel': return 'Parallel coordinates';
     case 'importance': return `What matters for ${names[0] ?? '?'}`;
     case 'comparer': return 'Run comparer';
+    case 'table': return panel.keys[0] ?? 'Table';
     case 'markdown': case 'text': return 'Notes';
   }
 }

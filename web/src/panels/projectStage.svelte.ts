@@ -19,6 +19,7 @@ export function projectStage(workspace: Workspace): Stage {
     get settings() { return workspace.look.settings; },
     get layout() { return workspace.look.layout; },
     get metricKeys() { return workspace.metricKeys; },
+    get tableKeys() { return workspace.tables.keys; },
     get entries() { return entries; },
     get filter() { return workspace.look.filter; },
     get highlight() { return workspace.highlight; },

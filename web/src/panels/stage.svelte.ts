@@ -13,6 +13,7 @@ export interface Stage {
   readonly settings: ChartSettings;
   readonly layout: Layout;
   readonly metricKeys: string[];
+  readonly tableKeys: string[];
   /** The config and summary entries there are, as `config.lr`. */
   readonly entries: string[];
   readonly filter: string;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Columns } from '../api/contract';
-import { complete, entryName, withValues } from './completion';
+import { withValues } from '../text/expressions';
+import { complete, entryName } from './completion';
 
 const COLUMNS: Columns = {
   config: [
