@@ -1,6 +1,7 @@
 """The pictures of the documentation: `python -m tests.browser.pictures docs/images`.
 
-A study is written to a fresh store, a server shows it, and the main pages are taken in light and in dark.
+A study is written to a fresh store, an album of media to another; a server shows each, and the main pages are taken in
+light and in dark.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import argparse
 import io
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser import chromium, study
+from tests.browser import album, chromium, study
 from tests.servers import process
 
 WINDOW = {"width": 1280, "height": 800}
@@ -26,22 +28,30 @@ PAGES = {
     "system": f"/runs/{study.BEST}/system",
     "compare": f"/compare?runs={study.BEST},{study.FAILED},{study.DIVERGED}",
 }
+ALBUM = "street"
+ALBUM_PAGES = {"media": f"/projects/{ALBUM}?search=%5E(train%2Fweights%7Cval%2F(examples%7Croc)%7Ccloud)"}
 
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    take_all(folder, lambda root: study.fill(root, time.time()), PAGES)
+    take_all(folder, lambda root: album.fill(root, ALBUM), ALBUM_PAGES)
+
+
+def take_all(folder: Path, fill: Callable[[Path], object], pages: dict[str, str]) -> None:
+    """Pictures of pages over a store that `fill` writes."""
     with tempfile.TemporaryDirectory() as place:
-        study.fill(Path(place), time.time())
+        fill(Path(place))
         with process(Path(place), "--log-level", "warning") as server, sync_playwright() as playwright:
             browser = chromium.launch(playwright)
             for theme in ("light", "dark"):
-                take_all(browser, server.address, theme, folder)
+                take(browser, server.address, theme, folder, pages)
             browser.close()
 
 
-def take_all(browser: Browser, address: str, theme: str, folder: Path) -> None:
+def take(browser: Browser, address: str, theme: str, folder: Path, pages: dict[str, str]) -> None:
     context = browser.new_context(base_url=address, viewport=WINDOW, color_scheme=theme)  # type: ignore[arg-type]
-    for name, path in PAGES.items():
+    for name, path in pages.items():
         page = context.new_page()
         page.goto(path)
         settle(page)

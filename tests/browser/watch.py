@@ -20,6 +20,7 @@ class Watch:
         self.host = urlsplit(address).netloc
         self.requests: list[Request] = []
         self.problems: list[str] = []
+        self._said: list[str] = []
         self._allowed: list[re.Pattern[str]] = []
         context.add_init_script(NOTE_VIOLATIONS)
         context.on("request", self._see)
@@ -36,7 +37,8 @@ class Watch:
 
     def check(self) -> None:
         """Fail with all that went wrong."""
-        assert not self.problems, "\n".join(self.problems)
+        said = [text for text in self._said if not any(pattern.search(text) for pattern in self._allowed)]
+        assert not self.problems + said, "\n".join(self.problems + said)
 
     def _see(self, request: Request) -> None:
         self.requests.append(request)
@@ -47,9 +49,7 @@ class Watch:
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type not in ("error", "warning"):
             return
-        text = f"{message.text} ({message.location.get('url', '')})"
-        if not any(pattern.search(text) for pattern in self._allowed):
-            self.problems.append(f"console {message.type}: {text}")
+        self._said.append(f"console {message.type}: {message.text} ({message.location.get('url', '')})")
 
 
 def scrolls_sideways(page: Page) -> bool:

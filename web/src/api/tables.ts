@@ -110,10 +110,6 @@ export interface TableRun {
   steps: number;
 }
 
-export interface TableKey {
-  key: string;
-  runs: number;
-}
 
 type RunSelection = { runs: string[] } | { project: string; filter?: string; limit: number };
 
@@ -122,10 +118,6 @@ const queue = new Queue(3);
 
 function ask<T>(path: string, spec: object, signal?: AbortSignal): Promise<T> {
   return queue.run(() => get<T>(`${path}${query({ spec: JSON.stringify(spec) })}`, signal), signal);
-}
-
-export async function tableKeys(selection: RunSelection, signal?: AbortSignal): Promise<TableKey[]> {
-  return (await ask<{ keys: TableKey[] }>('/media/keys', { ...selection, kinds: ['table'] }, signal)).keys;
 }
 
 export async function tableRuns(selection: RunSelection, key: string, signal?: AbortSignal): Promise<TableRun[]> {

@@ -70,15 +70,25 @@ describe('a section', () => {
   });
 });
 
-test('a table has a panel as wide as the page, among tables or where its prefix is', () => {
-  const sections = arrange(['loss', 'val/loss'], emptyLayout(), '', 'metric', ['predictions', 'val/errors', 'loss']);
+describe('panels of media', () => {
+  const MEDIA = [{ key: 'examples', kind: 'image' }, { key: 'train/weights', kind: 'histogram' }, { key: 'train/rows', kind: 'table' }, { key: 'predictions', kind: 'table' }] as const;
 
-  expect(sections.map(({ name, panels }) => [name, panels.map(({ type, keys }) => `${type} ${keys[0]}`)])).toEqual([
-    ['Charts', ['line loss']],
-    ['Tables', ['table predictions', 'table loss']],
-    ['val', ['line val/loss', 'table val/errors']],
-  ]);
-  expect(new Set(sections.flatMap(({ panels }) => panels.map(({ id }) => id))).size).toBe(5);
-  const kept = changePanel(emptyLayout(), 'table:predictions', { table: { filter: 'id > 1' } });
-  expect(arrange([], kept, '', 'metric', ['predictions'])[0]!.panels[0]!.table).toEqual({ filter: 'id > 1' });
+  test('are made for every key, beside the metrics of its section or among themselves', () => {
+    expect(shape(arrange(['train/loss', 'lr'], emptyLayout(), '', 'metric', MEDIA))).toEqual({ Charts: ['lr'], Media: ['image:examples'], Tables: ['table:predictions'], train: ['train/loss', 'histogram:train/weights', 'table:train/rows'] });
+  });
+
+  test('keep what was chosen in them', () => {
+    const [panel] = arrange([], emptyLayout(), '', 'metric', MEDIA)[0]!.panels;
+    const layout = changePanel(emptyLayout(), panel!.id, { media: { ...panel!.media, step: 40 } });
+
+    expect(arrange([], layout, '', 'metric', MEDIA)[0]!.panels[0]!.media).toEqual({ kind: 'image', step: 40 });
+  });
+
+  test('of tables are as wide as the page, and told from charts of the same name', () => {
+    const panels = arrange(['loss'], emptyLayout(), '', 'metric', [{ key: 'loss', kind: 'table' }]).flatMap((section) => section.panels);
+
+    expect(panels.map(({ id, type, span }) => [id, type, span])).toEqual([['auto:loss', 'line', 1], ['table:loss', 'table', 6]]);
+    const kept = changePanel(emptyLayout(), 'table:loss', { table: { filter: 'id > 1' } });
+    expect(arrange([], kept, '', 'metric', [{ key: 'loss', kind: 'table' }])[0]!.panels[0]!.table).toEqual({ filter: 'id > 1' });
+  });
 });

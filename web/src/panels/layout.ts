@@ -2,9 +2,10 @@
 
 import type { SmoothingKind } from '../charts/smoothing';
 import type { Band, Range } from '../api/contract';
+import type { MediaKey, MediaKind } from '../api/media';
 import type { TableLook } from '../tables/look';
 
-export type PanelType = 'line' | 'scatter' | 'bar' | 'parallel' | 'importance' | 'comparer' | 'table' | 'markdown' | 'text';
+export type PanelType = 'line' | 'scatter' | 'bar' | 'parallel' | 'importance' | 'comparer' | 'media' | 'histogram' | 'table' | 'markdown' | 'text';
 
 /** How lines are drawn; a page has one, and a panel may differ in some of it. */
 export interface ChartSettings {
@@ -42,6 +43,21 @@ export interface Panel {
   text?: string | undefined;
   /** What a table shows, where that is not as usual. */
   table?: Partial<TableLook> | undefined;
+  media?: MediaLook | undefined;
+}
+
+/** What a panel of media shows, and how. */
+export interface MediaLook {
+  kind?: MediaKind | undefined;
+  /** Null follows the latest. */
+  step?: number | null;
+  /** The least width of a cell, in pixels. */
+  size?: number;
+  /** Overlays that are switched off, and the least scores of boxes. */
+  hidden?: string[];
+  least?: Record<string, number>;
+  /** The run whose histograms are shown. */
+  run?: string;
 }
 
 export interface Layout {
@@ -62,6 +78,8 @@ export interface Section {
 export const HEIGHT = 260;
 export const OWN_SECTION = 'Panels';
 const PLAIN_SECTION = 'Charts';
+const MEDIA_SECTION = 'Media';
+const MEDIA_HEIGHT = 340;
 const TABLE_SECTION = 'Tables';
 export const TABLE_HEIGHT = 480;
 /** As wide as the page. */
@@ -72,6 +90,14 @@ const OPEN_PANELS = 60;
 export function emptyLayout(): Layout {
   return { panels: {}, added: [], removed: [], order: {}, closed: [], opened: [] };
 }
+
+/** What shows media of a kind; kinds that are left out get no panel by themselves. */
+const PANELS_OF_KINDS: Partial<Record<MediaKind, PanelType>> = {
+  image: 'media', audio: 'media', video: 'media', html: 'media', text: 'media', figure: 'media', plotly: 'media', object3d: 'media', molecule: 'media', graph: 'media', chart: 'media',
+  histogram: 'histogram',
+};
+/** Kinds of which lists are logged, or that are wide. */
+const WIDE_KINDS: readonly MediaKind[] = ['image', 'video'];
 
 /** The section a metric's panel goes into: what stands before its first slash, or a reading's first dot. */
 export function sectionOf(key: string, kind: 'metric' | 'system' = 'metric'): string {
@@ -88,16 +114,22 @@ export function pattern(search: string): RegExp {
   }
 }
 
-/** The panel of a table: beside the charts that its prefix names, or among tables. */
-function tablePanel(key: string): Panel {
-  return { id: `table:${key}`, type: 'table', section: key.indexOf('/') > 0 ? sectionOf(key) : TABLE_SECTION, span: TABLE_SPAN, height: TABLE_HEIGHT, keys: [key] };
+/** The panel of a key of media, beside the charts that its prefix names or among its like; null for kinds that are shown elsewhere. */
+export function mediaPanel({ key, kind }: Pick<MediaKey, 'key' | 'kind'>): Panel | null {
+  if (kind === 'table') return { id: `table:${key}`, type: 'table', section: key.indexOf('/') > 0 ? sectionOf(key) : TABLE_SECTION, span: TABLE_SPAN, height: TABLE_HEIGHT, keys: [key] };
+  const type = PANELS_OF_KINDS[kind];
+  if (type === undefined) return null;
+  const section = key.indexOf('/') > 0 ? sectionOf(key) : MEDIA_SECTION;
+  return { id: `auto:${kind}:${key}`, type, section, span: WIDE_KINDS.includes(kind) ? 2 : 1, height: MEDIA_HEIGHT, keys: [key], media: { kind } };
 }
 
 /** The sections of a page, in order, with the panels that the search leaves. */
-export function arrange(keys: readonly string[], layout: Layout, search = '', kind: 'metric' | 'system' = 'metric', tables: readonly string[] = []): Section[] {
+export function arrange(keys: readonly string[], layout: Layout, search = '', kind: 'metric' | 'system' = 'metric', media: readonly Pick<MediaKey, 'key' | 'kind'>[] = []): Section[] {
   const removed = new Set(layout.removed);
-  const automatic = keys.map((key): Panel => ({ id: `auto:${key}`, type: 'line', section: sectionOf(key, kind), span: 1, height: HEIGHT, keys: [key], kind }));
-  automatic.push(...tables.map(tablePanel));
+  const automatic = [
+    ...keys.map((key): Panel => ({ id: `auto:${key}`, type: 'line', section: sectionOf(key, kind), span: 1, height: HEIGHT, keys: [key], kind })),
+    ...media.map(mediaPanel).filter((panel) => panel !== null),
+  ];
   const panels = [...layout.added, ...automatic.filter((panel) => !removed.has(panel.id))].map((panel) => ({ ...panel, ...layout.panels[panel.id] }));
   const wanted = pattern(search);
   const sections = new Map<string, Panel[]>();
@@ -118,7 +150,7 @@ export function arrange(keys: readonly string[], layout: Layout, search = '', ki
 }
 
 function rank(section: string): number {
-  return section === OWN_SECTION ? 0 : section === PLAIN_SECTION ? 1 : section === TABLE_SECTION ? 2 : 3;
+  return { [OWN_SECTION]: 0, [PLAIN_SECTION]: 1, [MEDIA_SECTION]: 2, [TABLE_SECTION]: 3 }[section] ?? 4;
 }
 
 function inOrder(panels: Panel[], order: readonly string[]): Panel[] {
@@ -135,7 +167,7 @@ export function titleOf(panel: Panel): string {
   if (panel.title) return panel.title;
   const names = panel.keys.map((key) => key.replace(/^(config|summary)\./, ''));
   switch (panel.type) {
-    case 'line': return panel.keys.join(', ');
+    case 'line': case 'media': case 'histogram': return panel.keys.join(', ');
     case 'scatter': return `${names[1] ?? '?'} by ${names[0] ?? '?'}`;
     case 'bar': return names[0] ?? 'Bars';
     case 'parallel': return 'Parallel coordinates';

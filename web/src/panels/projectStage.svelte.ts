@@ -1,3 +1,4 @@
+import { MediaCatalogue } from '../media/catalogue.svelte';
 import { dashOf } from '../charts/lines';
 import { groupName, legend } from '../charts/legend';
 import type { Stage } from './stage.svelte';
@@ -12,6 +13,7 @@ export function projectStage(workspace: Workspace): Stage {
     ...(workspace.columns?.config ?? []).map(({ key }) => `config.${key}`),
     ...(workspace.columns?.summary ?? []).map(({ key }) => `summary.${key}`),
   ]);
+  const media = new MediaCatalogue(() => workspace.charted.map((run) => run.id), () => workspace.news);
   const byId = $derived(new Map(workspace.charted.map((run) => [run.id, run])));
   return {
     project: workspace.project,
@@ -19,7 +21,7 @@ export function projectStage(workspace: Workspace): Stage {
     get settings() { return workspace.look.settings; },
     get layout() { return workspace.look.layout; },
     get metricKeys() { return workspace.metricKeys; },
-    get tableKeys() { return workspace.tables.keys; },
+    get mediaKeys() { return media.keys; },
     get entries() { return entries; },
     get filter() { return workspace.look.filter; },
     get highlight() { return workspace.highlight; },

@@ -1,5 +1,6 @@
 import { getContext, setContext } from 'svelte';
 import type { PanelSpec } from '../api/contract';
+import type { MediaKey } from '../api/media';
 import type { PanelData } from '../api/panel';
 import type { LineStyle } from '../charts/lines';
 import type { Timeline } from '../charts/timeline';
@@ -13,13 +14,15 @@ export interface Stage {
   readonly settings: ChartSettings;
   readonly layout: Layout;
   readonly metricKeys: string[];
-  readonly tableKeys: string[];
+  readonly mediaKeys: readonly MediaKey[];
   /** The config and summary entries there are, as `config.lr`. */
   readonly entries: string[];
   readonly filter: string;
   readonly highlight: string | null;
   /** Counts the news of the runs shown. */
   readonly news: number;
+  /** The step that media are first shown at; null for the latest. */
+  readonly step?: number | null;
   setHighlight(id: string | null): void;
   setLayout(layout: Layout): void;
   /** The selection of a panel's question; null while there is nothing to ask for. */

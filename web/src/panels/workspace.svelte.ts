@@ -10,7 +10,6 @@ import { rememberColors, rememberedColors } from '../charts/rememberedColors';
 import { isEntry, usualColumns } from '../runs/columns';
 import { GroupList } from '../runs/groups.svelte';
 import { RunList, type ListQuery } from '../runs/list.svelte';
-import { TableKeys } from '../tables/keys.svelte';
 import { plural } from '../text/format';
 import { complete, defaultLook, type Look } from './look';
 
@@ -33,7 +32,6 @@ export class Workspace {
   columns = $state.raw<Columns | null>(null);
   readonly list = new RunList();
   readonly groups = new GroupList();
-  readonly tables = new TableKeys(() => this.project);
   readonly selected = new SvelteSet<string>();
   /** The run or group under the pointer, anywhere on the page. */
   highlight = $state<string | null>(null);
@@ -90,7 +88,6 @@ export class Workspace {
   }
 
   async loadColumns(): Promise<void> {
-    void this.tables.ask();
     try {
       this.columns = await askColumns(this.project);
       this.problem = '';
@@ -159,7 +156,6 @@ export class Workspace {
     const ours = hints.filter((hint) => hint.project === undefined || hint.project === this.project);
     if (hints.length > 0 && ours.length === 0) return;
     if (hints.length === 0 || this.grouped || ours.some((hint) => this.isCharted(hint.run))) this.news++;
-    this.tables.hear();
     // The table is larger than a chart's answer, and its numbers are read less closely.
     this.due ??= setTimeout(() => {
       this.due = undefined;
@@ -175,7 +171,6 @@ export class Workspace {
   rest(): void {
     clearTimeout(this.due);
     clearTimeout(this.columnsDue);
-    this.tables.rest();
   }
 
   refresh(): void {
