@@ -17,7 +17,7 @@ nox.options.error_on_missing_interpreters = False
 PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
-SLOW_TESTS = ["--ignore=tests/faults", "--ignore=tests/api", "--ignore=tests/frameworks", "--ignore=tests/browser"]
+SLOW_TESTS = [f"--ignore=tests/{part}" for part in ("faults", "api", "frameworks", "browser", "mlflow")]
 
 FRAMEWORKS: dict[str, list[str]] = {
     "accelerate": ["accelerate", "sklearn"],
@@ -27,6 +27,7 @@ FRAMEWORKS: dict[str, list[str]] = {
     "keras": ["keras", "media", "sklearn"],
     "lightgbm": ["lightgbm", "sklearn"],
     "lightning": ["lightning", "media", "sklearn"],
+    "mlflow_lightning": ["lightning", "server", "sklearn"],
     "optuna": ["optuna", "media", "sklearn"],
     "sb3": ["media", "sb3"],
     "sklearn": ["media", "sklearn"],
@@ -65,6 +66,7 @@ OLDEST: dict[str, list[str]] = {
 """A session `oldest_frameworks(NAME)` each: the oldest versions that pyproject.toml allows."""
 BESIDE: dict[str, list[str]] = {
     "keras": ["torch"],
+    "mlflow_lightning": ["mlflow>=3.17"],
     "sb3": ["moviepy"],
     "tensorboard": ["tensorboardX"],
     "transformers": ["optuna"],
@@ -177,6 +179,21 @@ def api(session: nox.Session) -> None:
     """Hostile requests to every endpoint, made up from the API's own description."""
     install(session, "api", extras="postgres,server")
     session.run("python", "-m", "pytest", "tests/api", *session.posargs)
+
+
+@nox.session(python="3.11")
+def mlflow(session: nox.Session) -> None:
+    """MLflow's own client on our server, and what the two servers answer, compared with `mlflow server`."""
+    install(session, "mlflow", extras="postgres,server")
+    session.run("python", "-m", "pytest", "tests/mlflow", *session.posargs)
+
+
+@nox.session(python="3.11")
+def oldest_mlflow(session: nox.Session) -> None:
+    """The oldest client of MLflow that is supported, which has no servers of its own beside ours here."""
+    install(session, "test", extras="server")
+    session.install("mlflow-skinny==2.14.3", "setuptools<81")
+    session.run("python", "-m", "pytest", "tests/mlflow/test_client.py", "-k", "trackkit", *session.posargs)
 
 
 @nox.session

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.store.conftest import EPOCH
-from trackkit.backend.store import changes, runs, submissions, writers
+from trackkit.backend.store import changes, direct, mlflow_runs, run_tags, runs, submissions, writers
 from trackkit.backend.store.filters import FilterError, parse
 from trackkit.backend.store.schema import MIGRATIONS
 from trackkit.core import records
@@ -123,6 +123,11 @@ def test_a_deleted_run_leaves_no_row_and_others_whole(db, fill):
         db.insert_many("rewinds", ["run", "writer", "seq", "time", "step"], [(number, "w", 0, EPOCH, 9)])
         submissions.receive(db, number, "w", 1, records.Artifact(1.0, "t", "data", "dataset", "0" * 64, 1, 1))
         submissions.note_use(db, number, "w", 2, records.Use(1.0, "data:v0", "p", "data", "dataset", 0, "0" * 64))
+        run_tags.set_all(db, number, {"kind": "test"})
+        direct.log(db, number, [direct.Point("m", 2, EPOCH, 1.0), direct.Point("m", 1, EPOCH, 2.0)])
+        dataset = mlflow_runs.DatasetInput("d", "1", "local", "{}", None, None, [])
+        mlflow_runs.add_datasets(db, number, "p", [dataset])
+        mlflow_runs.add_models(db, number, "output", [("m-1", 0)])
     before = rows_per_table(db, kept)
 
     runs.delete(db, gone)

@@ -28,6 +28,7 @@ from trackkit.backend.server.auth import Authenticator
 from trackkit.backend.server.config import ServerConfig
 from trackkit.backend.server.errors import ApiError
 from trackkit.backend.server.live import Feed
+from trackkit.backend.server.mlflow.table import routes as mlflow_routes
 from trackkit.backend.server.overview import Overviews
 from trackkit.backend.server.presence import Presence
 from trackkit.backend.server.routing import routes
@@ -134,6 +135,7 @@ def _routes(services: Services) -> list[BaseRoute]:
         return HTMLResponse(page)
 
     return [
+        *mlflow_routes(services),
         Route(guard.HEALTH, show_health),
         Route("/metrics", show_metrics),
         Route("/docs", show_docs),

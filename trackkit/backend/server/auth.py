@@ -7,12 +7,14 @@ carry a header that only our own pages can send.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import threading
 import time
 from collections import OrderedDict
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -24,6 +26,7 @@ from trackkit.backend.store.tokens import Scope, Token
 
 COOKIE: Final = "trackkit_session"
 CSRF_HEADER: Final = "x-trackkit-csrf"
+_CHALLENGE: Final = {"www-authenticate": 'Basic realm="mlflow"'}
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -175,6 +178,36 @@ class Authenticator:
         self._refuse_foreign(request, None)
         return ANYBODY
 
+    def identify_client(self, request: Request, scope: Scope) -> Identity:
+        """Who sends a request that a program of another make sends: a token as such, or as a password.
+
+        No session counts here, and no page of another site may send anything: browsers say where a request comes from,
+        and remember passwords.
+
+        Raises
+        ------
+        ApiError
+            401 if they show no valid token, 403 if it is not good for this, 429 after too many wrong ones.
+        """
+        if request.method not in SAFE_METHODS and _is_foreign(request):
+            raise ApiError(403, "a page of another site may not send this")
+        secret = _bearer(request) or _password(request)
+        if secret:
+            try:
+                token = self.check_token(secret, address_of(request))
+            except ApiError as error:
+                error.headers.update(_CHALLENGE if error.status == 401 else {})
+                raise
+            identity = Identity(token.name, token.scope, token.projects)
+        elif self.required:
+            text = "this server asks for a token: set MLFLOW_TRACKING_TOKEN, or a password"
+            raise ApiError(401, text, dict(_CHALLENGE))
+        else:
+            identity = ANYBODY
+        if tokens.SCOPES.index(identity.scope) < tokens.SCOPES.index(scope):
+            raise ApiError(403, f"this needs a token with the scope {scope!r}, and yours has {identity.scope!r}")
+        return identity
+
     def check_token(self, secret: str, address: str) -> Token:
         """The token of a secret.
 
@@ -212,6 +245,24 @@ def address_of(request: Request) -> str:
 
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode(errors="replace")).digest()
+
+
+def _is_foreign(request: Request) -> bool:
+    """Whether a browser says that the request comes from a page of another site."""
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return True
+    origin = request.headers.get("origin", "")
+    return bool(origin) and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+
+
+def _password(request: Request) -> str:
+    kind, _, given = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(given.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _bearer(request: Request) -> str:

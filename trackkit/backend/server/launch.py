@@ -48,6 +48,9 @@ def bind(host: str, port: int, *, exact: bool) -> socket.socket:
     for candidate in [port] if exact or port == 0 else range(port, port + PORTS_TRIED):
         found = socket.socket(family, socket.SOCK_STREAM)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it. uvicorn takes a socket it is given by number for one of another family and leaves it
+        # out; an answer's body would follow its head by the 40 ms for which clients put off saying that they have it.
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             found.bind((host.strip("[]"), candidate))
             found.listen(2048)

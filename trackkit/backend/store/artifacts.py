@@ -267,14 +267,44 @@ def add(
     )
     if latest and latest[0][1] == digest:
         return int(latest[0][0]), False
-    highest = db.query("select coalesce(max(number), -1) from versions where collection = ?", [collection])[0][0]
+    made = append(
+        db, collection, digest=digest, size=size, count=count, now=now, run=run, source=source,
+        description=description, metadata=metadata, expires=expires,
+    )  # fmt: skip
+    return made, True
+
+
+def append(
+    db: Database,
+    collection: int,
+    *,
+    digest: str,
+    size: int,
+    count: int,
+    now: int,
+    run: int | None = None,
+    source: int | None = None,
+    description: str = "",
+    metadata: str = "{}",
+    expires: int | None = None,
+    first: int = 0,
+) -> int:
+    """The number (as in `versions.version`) of a new version, whatever the latest one holds.
+
+    Parameters
+    ----------
+    first
+        What the collection's first version is called by people.
+    """
+    highest = db.query("select max(number) from versions where collection = ?", [collection])[0][0]
+    number = first if highest is None else highest + 1
     row: dict[str, Any] = {
-        "version": writers.new_number(), "collection": collection, "number": highest + 1, "digest": digest, "run": run,
+        "version": writers.new_number(), "collection": collection, "number": number, "digest": digest, "run": run,
         "source": source, "size": size, "count": count, "description": description, "metadata": metadata,
         "created": now, "expires": expires,
     }  # fmt: skip
     db.insert_many("versions", list(row), [list(row.values())])
-    return int(row["version"]), True
+    return int(row["version"])
 
 
 def set_alias(

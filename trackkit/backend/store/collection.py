@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from trackkit.backend.store import artifacts, freight
+from trackkit.backend.store import artifacts, freight, proxied_files
 from trackkit.backend.store.blobstore import BlobState, BlobStore, FolderBlobs, open_blobs, read_all
 from trackkit.backend.store.database import Database
 from trackkit.core import journal
@@ -128,9 +128,10 @@ def freed(db: Database, blobs: BlobStore, versions: Collection[int], most: int =
 
 
 def listed(db: Database) -> dict[str, str]:
-    """The digests that the files of runs have, and a path under which each is listed."""
+    """The digests that files of runs, and files that MLflow's clients put elsewhere, have, and a path of each."""
     sql = "select digest, min(path) from objects where digest <> '' group by digest"
-    return {str(digest): str(path) for digest, path in db.query(sql)}
+    found = {str(digest): str(path) for digest, path in db.query(sql)}
+    return {**proxied_files.digests(db), **found}
 
 
 def read_journal(folder: Path) -> Contents:

@@ -10,7 +10,18 @@ from pathlib import Path
 
 import msgspec
 
-from trackkit.backend.store import artifacts, codec, collection, recovery, runs, salvage, submissions, writers
+from trackkit.backend.store import (
+    artifacts,
+    codec,
+    collection,
+    experiments,
+    logged_models,
+    recovery,
+    runs,
+    salvage,
+    submissions,
+    writers,
+)
 from trackkit.backend.store.blobstore import BlobStore, open_blobs, read_all
 from trackkit.backend.store.database import Busy, Database, SchemaTooNew
 from trackkit.backend.store.sqlite import DATABASE_NAME, SQLiteDatabase
@@ -419,6 +430,12 @@ def _empty_trash(db: Database, dry_run: bool, freed: Freed) -> None:
         if not dry_run:
             with db.atomic():
                 runs.delete(db, run)
+    if dry_run:
+        return
+    before = round((time.time() - runs.TRASH_SECONDS) * 1e6)
+    with db.atomic():  # after their runs, so that their names and files are free
+        logged_models.forget(db, logged_models.expired(db, before))
+        experiments.forget(db, experiments.expired(db, before))
 
 
 def _delete_expired(db: Database, dry_run: bool, freed: Freed) -> None:

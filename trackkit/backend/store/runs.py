@@ -28,7 +28,8 @@ PAGE: Final = 500
 
 TABLES: Final = (
     "tags", "config", "summary", "metrics", "points", "chunks", "blocks", "series", "texts", "lines", "objects",
-    "alerts", "submissions", "uses", "rewinds", "writers", "runs",
+    "alerts", "submissions", "uses", "rewinds", "run_tags", "latest_points", "run_datasets", "run_models", "writers",
+    "runs",
 )  # fmt: skip
 """Every table that has rows of a run."""
 

@@ -176,6 +176,76 @@ MIGRATIONS: list[tuple[str, list[str]]] = [
             ){clustered}""",
         ],
     ),
+    (
+        "0006 what MLflow's clients keep",
+        [
+            "alter table runs add column user_id {text} not null default ''",
+            """create table experiments (
+                experiment {integer} primary key, project {text} not null unique, location {text} not null,
+                created {integer} not null, updated {integer} not null, deleted {integer}
+            ){strict}""",
+            "insert into experiments (experiment, project, location, created, updated) values (0, 'Default', '', 0, 0)",
+            """create table experiment_tags (
+                experiment {integer} not null, key {text} not null, value {text} not null,
+                primary key (experiment, key)
+            ){clustered}""",
+            """create table run_tags (
+                run {integer} not null, key {text} not null, value {text} not null, primary key (run, key)
+            ){clustered}""",
+            """create table latest_points (
+                run {integer} not null, key {text} not null, step {integer} not null, time {integer} not null,
+                value {real}, newest {integer} not null, primary key (run, key)
+            ){clustered}""",
+            """create table datasets (
+                dataset {integer} primary key, project {text} not null, name {text} not null, digest {text} not null,
+                source_type {text} not null, source {text} not null, schema {text}, profile {text},
+                unique (project, name, digest)
+            ){strict}""",
+            """create table run_datasets (
+                run {integer} not null, dataset {integer} not null, tags {text} not null, context {text},
+                primary key (run, dataset)
+            ){clustered}""",
+            """create table run_models (
+                run {integer} not null, role {text} not null, model {text} not null, step {integer} not null,
+                primary key (run, role, model)
+            ){clustered}""",
+            """create table logged_models (
+                model {text} primary key, project {text} not null, name {text} not null, type {text} not null,
+                status {text} not null, message {text} not null, run {text} not null, created {integer} not null,
+                updated {integer} not null, deleted {integer}, version {integer}
+            ){clustered}""",
+            "create index logged_models_project on logged_models (project, created)",
+            """create table logged_model_params (
+                model {text} not null, key {text} not null, value {text} not null, primary key (model, key)
+            ){clustered}""",
+            """create table logged_model_tags (
+                model {text} not null, key {text} not null, value {text} not null, primary key (model, key)
+            ){clustered}""",
+            """create table logged_model_metrics (
+                model {text} not null, key {text} not null, run {integer} not null, step {integer} not null,
+                time {integer} not null, value {real}, dataset {text} not null, digest {text} not null,
+                primary key (model, key, run, step, time, dataset, digest)
+            ){clustered}""",
+            """create table proxied_files (
+                path {text} primary key, size {integer} not null, digest {text} not null, time {integer} not null
+            ){clustered}""",
+            "create index proxied_files_digest on proxied_files (digest)",
+            """create table registered_models (
+                collection {integer} primary key, created {integer} not null, updated {integer} not null
+            ){clustered}""",
+            """create table registered_model_tags (
+                collection {integer} not null, key {text} not null, value {text} not null,
+                primary key (collection, key)
+            ){clustered}""",
+            """create table model_versions (
+                version {integer} primary key, source {text} not null, run {text} not null, run_link {text} not null,
+                model {text} not null, stage {text} not null, updated {integer} not null
+            ){clustered}""",
+            """create table model_version_tags (
+                version {integer} not null, key {text} not null, value {text} not null, primary key (version, key)
+            ){clustered}""",
+        ],
+    ),
 ]
 
 SQLITE_VIEWS = [

@@ -7,7 +7,6 @@ are 4,096. What arrives by the hundreds is sealed at once. A -0.0 is too, as SQL
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import math
@@ -65,7 +64,9 @@ class Span:
 
     def row(self) -> Row:
         """The values of the columns that hold it."""
-        return dataclasses.astuple(self)
+        return (
+            self.first_step, self.last_step, self.min_step, self.max_step, self.first_time, self.last_time,
+        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -136,11 +137,12 @@ def series_number(kind: str, key: str, writer: str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def load(db: Database, run: int, writer: str) -> dict[tuple[str, str], Series]:
-    """A writer's series by kind and key."""
+def load(db: Database, run: int, writer: str, numbers: Sequence[int] | None = None) -> dict[tuple[str, str], Series]:
+    """A writer's series by kind and key; all, or those of some numbers."""
+    chosen = "" if numbers is None else f" and series in ({', '.join('?' * len(numbers))})"
     sql = f"select series, kind, key, sealed, {statistics_columns()}, {', '.join(_SPAN)} from series where run = ?"
     found = {}
-    for number, kind, key, sealed, *rest in db.query(f"{sql} and writer = ?", [run, writer]):
+    for number, kind, key, sealed, *rest in db.query(f"{sql} and writer = ?{chosen}", [run, writer, *(numbers or [])]):
         found[kind, key] = Series(number, kind, key, sealed, statistics_of(rest[:7]), Span(*rest[7:]))
     return found
 

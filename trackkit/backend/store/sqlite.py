@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -123,11 +124,11 @@ class SQLiteDatabase:
         self._insert(table, [*keys, *columns], rows, conflict)
 
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], conflict: str) -> None:
-        into = f"insert into {table} ({', '.join(columns)}) values "
-        one = f"({', '.join('?' * len(columns))})"
         start = 0
         for size in _ROWS_PER_STATEMENT:
-            sql = into + ", ".join([one] * size) + conflict
+            if len(rows) - start < size:
+                continue
+            sql = _insertion(table, tuple(columns), size, conflict)
             while len(rows) - start >= size:
                 flat = [value for row in rows[start : start + size] for value in row]
                 self.connection.execute(sql, flat)
@@ -200,6 +201,13 @@ class SQLiteDatabase:
 
     def close(self) -> None:
         self.connection.close()
+
+
+@functools.lru_cache(maxsize=256)
+def _insertion(table: str, columns: tuple[str, ...], size: int, conflict: str) -> str:
+    """A statement that inserts so many rows."""
+    one = f"({', '.join('?' * len(columns))})"
+    return f"insert into {table} ({', '.join(columns)}) values {', '.join([one] * size)}{conflict}"
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from trackkit.backend.server.api.runs import RunSummary, summaries
 from trackkit.backend.server.api.values import check_depth, maybe_seconds, plain, seconds
 from trackkit.backend.server.errors import ApiError
 from trackkit.backend.server.routing import Answer, Body, Call, Endpoint, Query
-from trackkit.backend.store import entries, lines, runs, series, writers
+from trackkit.backend.store import entries, lines, run_tags, runs, series, writers
 from trackkit.backend.store import summaries as definitions
 from trackkit.backend.store.database import Database
 from trackkit.core.summary import Definition
@@ -151,12 +151,19 @@ def _detail(db: Database, number: int) -> RunDetail:
         **listed,
         config=plain(entries.unflatten(row.config)),
         summary=plain(row.summary),
-        metadata=msgspec.json.decode(row.metadata),
+        metadata=_metadata(db, row),
         stop_requested=writers.is_asked_to_stop(db, number),
         writers=[_writer(one) for one in writers.all_writers(db, number)],
         metrics=[_rule(definition) for definition in definitions.load_definitions(db, number)],
         keys=Keys(_series(db, number, "metric"), _series(db, number, "system"), series.keys(db, number, "text")),
     )
+
+
+def _metadata(db: Database, row: runs.RunRow) -> dict[str, Any]:
+    """Where a run came from, and the tags with values that MLflow's clients gave it."""
+    found: dict[str, Any] = msgspec.json.decode(row.metadata)
+    tags = {key: value for key, value in run_tags.load(db, [row.run]).get(row.run, {}).items() if key not in row.tags}
+    return {**found, "tags": tags} if tags else found
 
 
 def _writer(row: writers.WriterRow) -> WriterSummary:
