@@ -23,7 +23,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/api --ignore=tests/frameworks --ignore=tests/browser --ignore=tests/mlflow
+	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/api --ignore=tests/frameworks --ignore=tests/browser --ignore=tests/mlflow --ignore=tests/mlflow_sink
 
 clean:
 	rm -rf $(VENV) .nox build dist site

@@ -17,7 +17,7 @@ nox.options.error_on_missing_interpreters = False
 PYTHONS = ["3.11", "3.12", "3.13"]
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
-SLOW_TESTS = [f"--ignore=tests/{part}" for part in ("faults", "api", "frameworks", "browser", "mlflow")]
+SLOW_TESTS = [f"--ignore=tests/{part}" for part in ("faults", "api", "frameworks", "browser", "mlflow", "mlflow_sink")]
 
 FRAMEWORKS: dict[str, list[str]] = {
     "accelerate": ["accelerate", "sklearn"],
@@ -242,6 +242,30 @@ def matrix(session: nox.Session, group: str, versions: str) -> None:
             failed.append(framework)
     if failed:
         session.error(f"failed: {', '.join(failed)}")
+
+
+def test_mlflow_sink(session: nox.Session, *mlflow: str) -> None:
+    """Test the sink and the import against one version of MLflow, which has an environment of its own."""
+    install(session, "test", extras="mlflow,server")
+    beside = Path(session.create_tmp()) / "mlflow"
+    session.run("python", "-m", "venv", str(beside))
+    python = str(beside / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", *mlflow, external=True)
+    env = {"TRACKKIT_MLFLOW": python}
+    session.run("python", "-m", "pytest", "tests/mlflow_sink", *session.posargs, env=env)
+    session.run("python", "-m", "pytest", "tests/sinks", "-k", "mlflow", env=env)
+
+
+@nox.session(python="3.11")
+def mlflow_sink(session: nox.Session) -> None:
+    """The sink for MLflow and the import from it, with the newest MLflow whose parts are all there."""
+    test_mlflow_sink(session, "mlflow>=3.17", "boto3")
+
+
+@nox.session(python="3.11")
+def oldest_mlflow_sink(session: nox.Session) -> None:
+    """The same with the oldest MLflow."""
+    test_mlflow_sink(session, "mlflow==2.0.1", "setuptools<80", "boto3")  # it asks setuptools for pkg_resources
 
 
 @nox.session

@@ -377,9 +377,9 @@ learn.fit(3, 0.01, start_epoch=1)
 def test_a_model_that_is_loaded_goes_on_in_its_run_and_repeated_steps_are_superseded(
     folder: Path, run_script: RunScript
 ) -> None:
-    run_script(TRAIN, "crash")
+    run_script(TRAIN, "crash", timeout=250)
     assert list(values(only(), "train/loss")) == list(range(1, 13))
-    done = run_script(TRAIN, "on")
+    done = run_script(TRAIN, "on", timeout=250)
     assert done.returncode == 0, done.stderr
     run = only()
     assert run.state == "finished"
@@ -436,9 +436,12 @@ def test_wrong_options_are_told_at_the_call() -> None:
 
 
 def test_without_fastai_the_error_names_the_extra(run_script: RunScript) -> None:
-    done = run_script("""
+    done = run_script(
+        """
         import sys
         sys.modules["fastai"] = None
         import trackkit.integrations.fastai
-    """)
+    """,
+        timeout=250,
+    )
     assert "pip install 'trackkit[fastai]'" in done.stderr.splitlines()[-1]

@@ -294,9 +294,9 @@ logger.close()
 
 
 def test_a_training_goes_on_from_a_checkpoint_in_its_run(folder: Path, run_script: RunScript) -> None:
-    run_script(TRAIN, "crash")
+    run_script(TRAIN, "crash", timeout=250)
     assert list(values(only(), "train/loss")) == list(range(1, 13))
-    done = run_script(TRAIN, "on")
+    done = run_script(TRAIN, "on", timeout=250)
     assert done.returncode == 0, done.stderr
     run = only()
     assert list(values(run, "train/loss")) == list(range(1, 19))
@@ -379,7 +379,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("all_ranks", [False, True])
 def test_one_process_writes_or_all(folder: Path, run_script: RunScript, all_ranks: bool) -> None:
     every = "all_ranks=True, id='shared'" if all_ranks else "name='one'"
-    done = run_script(PARALLEL.replace("ALL", every), env={"OMP_NUM_THREADS": "1"}, timeout=200)
+    done = run_script(PARALLEL.replace("ALL", every), env={"OMP_NUM_THREADS": "1"}, timeout=250)
     assert done.returncode == 0, done.stderr
     run = only()
     assert run.config["trainer"]["processes"] == 2
@@ -413,9 +413,12 @@ def test_wrong_options_are_told_at_the_call() -> None:
 
 
 def test_without_ignite_the_error_names_the_extra(run_script: RunScript) -> None:
-    done = run_script("""
+    done = run_script(
+        """
         import sys
         sys.modules["ignite"] = None
         import trackkit.integrations.ignite
-    """)
+    """,
+        timeout=250,
+    )
     assert "pip install 'trackkit[ignite]'" in done.stderr.splitlines()[-1]

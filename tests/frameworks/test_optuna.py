@@ -246,7 +246,7 @@ study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3, callbac
 
 def test_a_stored_study_goes_on_in_its_run_in_another_process(folder: Path, run_script: RunScript) -> None:
     for _ in range(2):
-        done = run_script(STORED)
+        done = run_script(STORED, timeout=250)
         assert done.returncode == 0, done.stderr
     run = only()
     assert list(values(run, "value")) == list(range(6))
@@ -338,9 +338,12 @@ def test_wrong_options_are_told_at_the_call() -> None:
 
 
 def test_without_optuna_the_error_names_the_extra(run_script: RunScript) -> None:
-    done = run_script("""
+    done = run_script(
+        """
         import sys
         sys.modules["optuna"] = None
         import trackkit.integrations.optuna
-    """)
+    """,
+        timeout=250,
+    )
     assert "pip install 'trackkit[optuna]'" in done.stderr.splitlines()[-1]

@@ -251,10 +251,10 @@ model.learn(256, callback=callbacks, log_interval=1, reset_num_timesteps=False)
 def test_a_model_that_is_loaded_goes_on_in_its_run_and_repeated_steps_are_superseded(
     folder: Path, run_script: RunScript
 ) -> None:
-    run_script(TRAIN, "crash")
+    run_script(TRAIN, "crash", timeout=250)
     first = values(only(), "time/total_timesteps")
     assert list(first) == [128, 256, 384]
-    done = run_script(TRAIN, "on")
+    done = run_script(TRAIN, "on", timeout=250)
     assert done.returncode == 0, done.stderr
     run = only()
     assert run.state == "finished"
@@ -296,9 +296,12 @@ def test_wrong_options_are_told_at_the_call() -> None:
 
 
 def test_without_stable_baselines3_the_error_names_the_extra(run_script: RunScript) -> None:
-    done = run_script("""
+    done = run_script(
+        """
         import sys
         sys.modules["stable_baselines3"] = None
         import trackkit.integrations.sb3
-    """)
+    """,
+        timeout=250,
+    )
     assert "pip install 'trackkit[sb3]'" in done.stderr.splitlines()[-1]

@@ -174,9 +174,9 @@ tracker.finish()
 
 
 def test_a_training_goes_on_from_a_checkpoint_in_its_run(folder: Path, run_script: RunScript) -> None:
-    run_script(TRAIN, "crash")
+    run_script(TRAIN, "crash", timeout=250)
     assert list(values(only(), "loss")) == list(range(12))
-    done = run_script(TRAIN, "on")
+    done = run_script(TRAIN, "on", timeout=250)
     assert done.returncode == 0, done.stderr
     run = only()
     assert run.state == "finished"
@@ -232,7 +232,7 @@ if __name__ == "__main__":
 def test_of_two_data_parallel_processes_the_first_writes_or_both(folder: Path, run_script: RunScript, who: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
-    done = run_script(PARALLEL, who, port, env={"OMP_NUM_THREADS": "1"}, timeout=200)
+    done = run_script(PARALLEL, who, port, env={"OMP_NUM_THREADS": "1"}, timeout=250)
     assert done.returncode == 0, done.stderr
     run = only()
     expected = {"rank 0", "rank 1"} if who == "all" else {"rank 0"}
@@ -267,9 +267,12 @@ def test_wrong_options_are_told_at_the_call() -> None:
 
 
 def test_without_torch_the_error_names_the_extra(run_script: RunScript) -> None:
-    done = run_script("""
+    done = run_script(
+        """
         import sys
         sys.modules["torch"] = None
         import trackkit.integrations.torch
-    """)
+    """,
+        timeout=250,
+    )
     assert "pip install 'trackkit[torch]'" in done.stderr.splitlines()[-1]

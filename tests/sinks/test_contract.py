@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.servers import serving
+from tests.sinks.mlflow_fake import FakeMLflow
 from tests.store.journals import Writer
 from trackkit.backend.store import runs, series
 from trackkit.backend.store.database import Busy, Database
@@ -105,6 +106,16 @@ def _in_database(open_database: Callable[[], Database]) -> Contents:
     return found
 
 
+def _at_mlflow(fake: FakeMLflow) -> Contents:
+    found: Contents = {}
+    for run in fake.runs.values():
+        values = [value for _, _, value in run["metrics"].get("x", [])]
+        writers = sorted(key.removeprefix("trackkit.writer.") for key in run["tags"] if "trackkit.writer." in key)
+        for number, writer in enumerate(writers):
+            found[run["tags"]["trackkit.id"], writer] = [value for value in values if value // 1000 == number]
+    return found
+
+
 def _sqlite(path: Path) -> Callable[[], Database]:
     return lambda: SQLiteDatabase(path, read_only=True)
 
@@ -131,7 +142,14 @@ class Target:
 
 
 @pytest.fixture(
-    params=["sqlite", "sqlite elsewhere", "http", "third party", pytest.param("postgres", marks=pytest.mark.postgres)]
+    params=[
+        "sqlite",
+        "sqlite elsewhere",
+        "http",
+        "mlflow",
+        "third party",
+        pytest.param("postgres", marks=pytest.mark.postgres),
+    ]
 )
 def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     root = tmp_path / "store"
@@ -144,6 +162,10 @@ def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         case "http":
             with serving(tmp_path / "server") as server:
                 yield Target(server.address, root, lambda: _in_database(_sqlite(tmp_path / "server" / "trackkit.db")))
+        case "mlflow":
+            fake = FakeMLflow()
+            yield Target(fake.sink, root, lambda: _at_mlflow(fake))
+            fake.close()
         case "postgres":
             url = request.getfixturevalue("postgres_url")
             yield Target(url, root, lambda: _in_database(_postgres(url)), PostgresSink)

@@ -24,7 +24,48 @@ Writer = Callable[[Path, Columns, Rows], int]
 ROWS_PER_BATCH = 65536
 
 
+class _Export(click.Command):
+    """The command, which gives way to another where MLflow is named in place of a run."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] == ["mlflow"]:
+            return mlflow.make_context(f"{info_name} mlflow", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
 @click.command()
+@click.argument("uri")
+@runs_argument
+@click.option("-w", "--where", "filter", help="Only the runs this filter fits, as in `trackkit ls`.")
+@store_options
+def mlflow(uri: str, names: tuple[str, ...], filter: str | None, location: str | None, as_json: bool) -> None:
+    """Send RUNs, or all, to the MLflow server at URI (http://HOST:PORT), as the sink for it would have. Sends nothing
+    twice.
+    """
+    from trackkit.core.sink import SinkError, SinkRefused
+    from trackkit.imports.mlflow.exporting import export_mlflow
+    from trackkit.sinks.mlflow.client import Rejected
+
+    to = uri if uri.startswith("mlflow") else f"mlflow+{uri}"
+    api = open_api(location)
+    runs = {run.id: run for run in (api.run(name) for name in names)}
+    if filter is not None or not names:
+        runs |= {run.id: run for run in api.runs(filters=filter, order="created")}
+    try:
+        with output.progress("exporting", quiet=as_json) as progress:
+            sent = export_mlflow(list(runs.values()), to, progress=progress)
+    except (ValueError, SinkError, SinkRefused, Rejected) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        output.print_json([{"run": run.path, "records": each.records, "new": each.new} for run, each in sent])
+        return
+    for run, each in sent:
+        click.echo(f"{run.path}: {each.records:,} records, {each.new:,} of them new")
+
+
+@click.command(cls=_Export)
 @runs_argument
 @click.option("-w", "--where", "filter", help="Also the runs this filter fits, as in `trackkit ls`.")
 @click.option("-f", "--format", type=click.Choice(["parquet", "csv", "jsonl"]), default="parquet", show_default=True)
@@ -41,7 +82,7 @@ def export(
     as_json: bool,
 ) -> None:
     """Write RUNs to a folder: runs.FORMAT with a row per run, its config and summary, and RUN.history.FORMAT with a row
-    per step.
+    per step. `trackkit export mlflow URI [RUN...]` sends them to an MLflow server.
     """
     if not names and filter is None:
         raise click.UsageError("name the runs to export, or choose them with --where")

@@ -54,6 +54,9 @@ class Ending:
     def path(self) -> str:
         raise NotImplementedError
 
+    def _now(self) -> float:
+        raise NotImplementedError
+
     def _record(self, record: records.AnyRecord) -> None:
         raise NotImplementedError
 
@@ -105,7 +108,7 @@ class Ending:
             if self._media is not None:
                 self._media.close()
             self._record(records.Finish(self._now(), state, code, error, self.accounting()))
-            self.log = _refuse_log  # type: ignore[method-assign]
+            self.log = _refuse_log
             self._deliver_rest(patience)
 
     def _encode_rest(self, patience: float) -> float:

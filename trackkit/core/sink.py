@@ -375,11 +375,14 @@ _BUILT_IN = {
     "sqlite": "trackkit.sinks.sqlite:SQLiteSink",
     "http": "trackkit.sinks.http:HTTPSink",
     "https": "trackkit.sinks.http:HTTPSink",
+    "mlflow": "trackkit.sinks.mlflow.sink:MLflowSink",
 }
 
 
 def scheme_of(uri: str) -> str:
-    """The scheme of a sink's URI; a plain path to a database file is `sqlite`."""
+    """The scheme of a sink's URI; a plain path to a database file is `sqlite`, and `mlflow` alone is no path."""
+    if uri == "mlflow":
+        return uri
     named = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)  # one letter would be a Windows drive
     return named[1].lower() if named else "sqlite"
 
@@ -390,20 +393,27 @@ def page_of(uri: str, run: str) -> str:
 
 
 def check_uri(uri: str) -> None:
-    """Refuse a URI of which no sink can be made.
+    """Refuse a URI of which no sink can be made: what the factory's `check(uri)` raises, if it has one.
 
     Raises
     ------
     ValueError
         If no installed package registers its scheme, or it should be a server's address and is none.
     """
-    find_factory(uri)
+    check: Callable[[str], None] | None = getattr(find_factory(uri), "check", None)
+    if check is not None:
+        check(uri)
     page_of(uri, "")
 
 
 def module_of(uri: str) -> str:
     """The module a built-in sink is in; empty for others."""
-    return _BUILT_IN.get(scheme_of(uri), "").partition(":")[0]
+    return _built_in(scheme_of(uri)).partition(":")[0]
+
+
+def _built_in(scheme: str) -> str:
+    """Where the built-in sink of a scheme is; that of MLflow tells itself which servers it can speak to."""
+    return _BUILT_IN.get("mlflow" if scheme.startswith("mlflow+") else scheme, "")
 
 
 def find_factory(uri: str) -> SinkFactory:
@@ -415,8 +425,8 @@ def find_factory(uri: str) -> SinkFactory:
         If no installed package registers the scheme.
     """
     scheme = scheme_of(uri)
-    if scheme in _BUILT_IN:
-        module, _, name = _BUILT_IN[scheme].partition(":")
+    if built_in := _built_in(scheme):
+        module, _, name = built_in.partition(":")
         factory: SinkFactory = getattr(importlib.import_module(module), name)
         return factory
     from importlib import metadata  # 20 ms; the built-in sinks don't need it

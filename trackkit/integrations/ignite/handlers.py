@@ -92,6 +92,9 @@ class OptimizerParamsHandler(BaseOptimizerParamsHandler):  # type: ignore[misc]
         Put before every key.
     """
 
+    def __init__(self, optimizer: Any, param_name: str = "lr", tag: str | None = None) -> None:
+        super().__init__(optimizer, param_name, tag)
+
     @guarded()
     def __call__(self, engine: Any, logger: TrackkitLogger, event_name: Any) -> None:
         """Called by the engine."""

@@ -71,8 +71,8 @@ class Place(msgspec.Struct):
 def checked(path: str) -> str:
     """A path that leads nowhere else than it says; empty for the folder of everything.
 
-    It is decoded until there is nothing left to decode, as in the original: old clients name files with `%17` in them, and
-    ask for them by what that means.
+    It is decoded until there is nothing left to decode, as in the original: old clients name files with `%17` in them,
+    and ask for them by what that means.
 
     Raises
     ------
