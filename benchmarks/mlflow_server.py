@@ -52,7 +52,11 @@ class Connection:
         self._send("POST", path, body)
 
     def _send(self, method: str, path: str, body: bytes | None) -> bytes:
-        self._connection.request(method, API + path, body, {"content-type": "application/json"})
+        try:
+            self._connection.request(method, API + path, body, {"content-type": "application/json"})
+        except OSError:  # a server ends connections that are idle for some seconds
+            self._connection.close()
+            self._connection.request(method, API + path, body, {"content-type": "application/json"})
         answer = self._connection.getresponse()
         content = answer.read()
         assert answer.status == 200, (path, answer.status, content[:500])
