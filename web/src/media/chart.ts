@@ -94,9 +94,9 @@ function confusionMatrix({ classes, fields }: ChartContent): Record<string, unkn
   return {
     // The share of an actual class tells more than a count where classes differ in size.
     transform: [{ joinaggregate: [{ op: 'sum', field: 'value', as: 'whole' }], groupby: ['actual'] }, { calculate: 'datum.whole > 0 ? datum.value / datum.whole : 0', as: 'share' }],
-    encoding: place,
+    encoding: { ...place, tooltip: [{ field: 'actual', title: 'actual' }, { field: 'predicted', title: 'predicted' }, { field: 'value', title: count }, { field: 'share', title: 'of actual', format: '.1%' }] },
     layer: [
-      { mark: { type: 'rect' }, encoding: { color: { field: 'share', type: 'quantitative', title: 'of actual', scale: { domain: [0, 1], scheme: 'blues' }, legend: { format: '.0%' } }, tooltip: [{ field: 'actual', title: 'actual' }, { field: 'predicted', title: 'predicted' }, { field: 'value', title: count }, { field: 'share', title: 'of actual', format: '.1%' }] } },
+      { mark: { type: 'rect' }, encoding: { color: { field: 'share', type: 'quantitative', title: 'of actual', scale: { domain: [0, 1], scheme: 'blues' }, legend: { format: '.0%' } } } },
       ...(many ? [] : [{ mark: { type: 'text' }, encoding: { text: { field: 'value', type: 'quantitative' }, color: { condition: { test: 'datum.share > 0.5', value: '#ffffff' }, value: '#1b222c' } } }]),
     ],
   };
