@@ -79,6 +79,7 @@ TOGETHER: dict[str, list[str]] = {
         "torch_media", "transformers", "trl",
     ],
     "fastai": ["fastai"],  # its torchvision breaks others where torch is not the build it was made for
+    "mlflow": ["mlflow_lightning"],
     "trees": ["catboost", "lightgbm", "sklearn", "sklearn_plots", "xgboost"],
 }  # fmt: skip
 """A session `matrix(GROUP, VERSIONS)` each, which `.ci/run` runs: frameworks that one environment can hold."""

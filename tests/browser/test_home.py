@@ -32,7 +32,7 @@ def test_the_search_finds_projects_and_runs_by_part_of_a_name(studied: Process, 
     page = open_page(studied)
     expect(page.get_by_role("heading", name="Projects")).to_be_visible()
     page.keyboard.press("Control+k")
-    dialog = page.get_by_role("dialog", name="Search projects and runs")
+    dialog = page.get_by_role("dialog", name="Search projects, runs and artifacts")
     page.keyboard.type("adamw-04")
     options = dialog.get_by_role("option")
     expect(options.first).to_contain_text("resnet")
@@ -58,7 +58,7 @@ def test_the_keyboard_shortcuts_are_listed_and_do_what_they_say(studied: Process
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog", name="Keyboard shortcuts")
     for key, does in (
-        ("Ctrl K", "Search projects and runs"),
+        ("Ctrl K", "Search projects, runs and artifacts"),
         ("/", "Search panels"),
         ("f", "Filter runs"),
         ("t", "Switch between light and dark"),
@@ -113,6 +113,8 @@ def test_everything_is_reached_by_keyboard_alone(studied: Process, open_page: Ne
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Registry")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name=re.compile("^vision"))).to_be_focused()
     page.keyboard.press("Enter")

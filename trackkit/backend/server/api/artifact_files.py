@@ -44,9 +44,10 @@ class Entries(Answer):
 
 
 class EntriesQuery(Query):
-    """`prefix` is what paths begin with, `after` the last path of the answer before."""
+    """`prefix` is what paths begin with, `suffix` what they end with, `after` the last path of the answer before."""
 
     prefix: str = ""
+    suffix: str = ""
     after: str = ""
     limit: int = 1000
 
@@ -133,7 +134,7 @@ def list_entries(call: Call) -> Entries:
     with call.services.storage.reading() as db:
         row = version_of(call, db)
     contents = manifest_of(call, row)
-    chosen = [path for path in contents if path.startswith(query.prefix)]
+    chosen = [path for path in contents if path.startswith(query.prefix) and path.endswith(query.suffix)]
     size = sum(contents[path].size for path in chosen)
     left = [path for path in chosen if path > query.after] if query.after else chosen
     shown = [entry_summary(path, contents[path]) for path in left[:limit]]
