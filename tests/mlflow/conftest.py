@@ -31,6 +31,7 @@ def _plain_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)  # what set_experiment leaves behind
     monkeypatch.chdir(tmp_path)
     yield
     while mlflow.active_run() is not None:
