@@ -159,7 +159,7 @@ def test_a_server_killed_while_it_takes_and_commits_gets_everything_in_the_end(t
 
 
 def test_a_bad_network_damages_no_artifact(tmp_path: Path) -> None:
-    with process(tmp_path / "server") as server, proxy(server.port, cut=0.0005, damage=0.0005, delay=0.0005) as bad:
+    with process(tmp_path / "server") as server, proxy(server.port, cut=0.0002, damage=0.0002, delay=0.0005) as bad:
         run = start(tmp_path / "here", sink=bad.address)
         files = {"large": os.urandom(24 << 20), **{f"s{number}": os.urandom(9000) for number in range(50)}}
         log(run, files)
