@@ -314,6 +314,8 @@ class JournalWriter:
         size = len(frame)
         while True:
             with self.lock:
+                if self._held and not self._makes_room:
+                    self._take_held()
                 end = self.position + size
                 if end <= self.limit:
                     self.memory[self.position : end] = frame
@@ -329,8 +331,30 @@ class JournalWriter:
                         return
                 finally:
                     self._makes_room = False
-                    while self._held:
-                        self._append_frame(self._held.pop(0))
+                    self._take_held()
+
+    def _take_held(self) -> None:
+        """Append what signals' handlers logged while room was made. Called with the lock held.
+
+        From looking where a frame goes to forgetting that it is held there is no call, after which the handler of
+        a signal may raise: the frame would be lost, or there twice.
+        """
+        while self._held:
+            frame = self._held[0]
+            size = len(frame)
+            end = self.position + size
+            if end <= self.limit:
+                self.memory[self.position : end] = frame
+                self.position = end
+                self.appended += 1
+                del self._held[0]
+                continue
+            self._makes_room = True
+            try:
+                if not self._make_room(size):
+                    del self._held[0]
+            finally:
+                self._makes_room = False
 
     @property
     def end(self) -> int:

@@ -11,14 +11,16 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from trackkit.core import records
 from trackkit.core.blobs import Blobs
 from trackkit.core.manifest import Manifest, ManifestDamaged
 from trackkit.core.sink import SinkRefused
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 logger = logging.getLogger("trackkit")
 
@@ -137,6 +139,9 @@ class Uploads:
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE
+        # Not with this module: a fork meanwhile would find the library's own hooks half there, and complain.
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(CONNECTIONS, "trackkit-upload") as pool:
             while not self._stop.is_set():
                 with self._lock:
