@@ -336,12 +336,14 @@ class JournalWriter:
     def _take_held(self) -> None:
         """Append what signals' handlers logged while room was made. Called with the lock held.
 
-        From looking where a frame goes to forgetting that it is held there is no call, after which the handler of
-        a signal may raise: the frame would be lost, or there twice.
+        From seeing that a frame is still held to forgetting it there is no call, after which the handler of a signal
+        may log, and take the frame itself, or raise: the frame would be there twice, or lost.
         """
         while self._held:
             frame = self._held[0]
             size = len(frame)
+            if not self._held or self._held[0] is not frame:
+                continue
             end = self.position + size
             if end <= self.limit:
                 self.memory[self.position : end] = frame
