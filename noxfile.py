@@ -90,6 +90,7 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
     constraints = os.environ.get("TRACKKIT_CONSTRAINTS")
     env = {"PIP_CONSTRAINT": str(Path(constraints).resolve())} if constraints else {}
     target = f".[{extras}]" if extras else "."
+    session.install("pip>=25.1")  # the one that comes with Python takes minutes to find versions that go together
     session.install("--editable", target, *nox.project.dependency_groups(PROJECT, *groups), env=env)
 
 
@@ -102,7 +103,7 @@ def install_frameworks(session: nox.Session, frameworks: list[str], pins: list[s
     constraints = [os.environ.get("TRACKKIT_CONSTRAINTS"), str(pinned)]
     env = {"PIP_CONSTRAINT": " ".join(str(Path(each).resolve()) for each in constraints if each)}
     needed = [*nox.project.dependency_groups(PROJECT, "test"), *beside, "pytest-xdist>=3.6"]
-    session.install("pip>=25.1")  # Python's own takes minutes to resolve what many frameworks need
+    session.install("pip>=25.1")
     session.install("--editable", f".[{','.join(extras)}]", *needed, env=env)
 
 
