@@ -37,7 +37,7 @@ for epoch in range(wandb.config.epochs):
 wandb.log({"late": 1}, step=100)
 wandb.summary["best"] = 0.4
 wandb.run.summary.update({"note": "good"})
-wandb.alert(title="done", text="all of it", level="WARN")
+wandb.alert(title="done", text="all of it", level=wandb.AlertLevel.WARN)
 frame = pd.DataFrame({"digit": [7], "guess": [1]})
 image = wandb.Image(
     np.zeros((8, 8, 3)), caption="black", boxes={"p": {"box_data": [{"position": {"minX": 0, "maxX": 1, "minY": 0,

@@ -16,6 +16,7 @@ from trackkit.version import __version__
 
 if TYPE_CHECKING:
     from trackkit import plot
+    from trackkit.core.alerts import AlertLevel
     from trackkit.core.artifact import Artifact
     from trackkit.core.lifecycle import RunStopped
     from trackkit.core.media.audio import Audio
@@ -94,6 +95,7 @@ _HOMES = {
     },
     "Table": "trackkit.core.table",
     "plot_table": "trackkit.plot",
+    "AlertLevel": "trackkit.core.alerts",
     "Artifact": "trackkit.core.artifact",
     "Run": "trackkit.core.run",
     "RunStopped": "trackkit.core.lifecycle",
@@ -106,6 +108,7 @@ _INTEGRATIONS = (
 )  # fmt: skip
 
 __all__ = [
+    "AlertLevel",
     "Api",
     "Artifact",
     "Audio",

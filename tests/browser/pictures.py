@@ -1,7 +1,7 @@
 """The pictures of the documentation: `python -m tests.browser.pictures docs/images`.
 
-A study is written to a fresh store, an album of media to another; a server shows each, and the main pages are taken in
-light and in dark.
+A study is written to a fresh store, an album of media, a table and a shelf of artifacts to others; a server shows each,
+and the main pages are taken in light and in dark.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser import album, chromium, study
+from tests.browser import album, chromium, ledger, shelf, study
 from tests.servers import process
 
 WINDOW = {"width": 1280, "height": 800}
-MOST_BYTES = 70_000
+MOST_BYTES = 100_000
 PAGES = {
     "projects": "/",
     "project": "/projects/vision?search=%5E(train%7Cval)%2F",
@@ -29,13 +29,20 @@ PAGES = {
     "compare": f"/compare?runs={study.BEST},{study.FAILED},{study.DIVERGED}",
 }
 ALBUM = "street"
-ALBUM_PAGES = {"media": f"/projects/{ALBUM}?search=%5E(train%2Fweights%7Cval%2F(examples%7Croc)%7Ccloud)"}
+ALBUM_PAGES = {"media": f"/projects/{ALBUM}?search=%5Eval%2F(examples%7Croc)"}
+TABLE_PAGES = {"table": f"/runs/{ledger.RUNS[1]}/charts"}
+SHELF_PAGES = {
+    "artifact": f"/projects/{shelf.PROJECT}/artifacts/digits-data/v1/files",
+    "lineage": f"/projects/{shelf.PROJECT}/artifacts/digits-model/v0/lineage",
+}
 
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     take_all(folder, lambda root: study.fill(root, time.time()), PAGES)
     take_all(folder, lambda root: album.fill(root, ALBUM), ALBUM_PAGES)
+    take_all(folder, ledger.fill, TABLE_PAGES)
+    take_all(folder, lambda root: shelf.fill(root, sweep=6), SHELF_PAGES)
 
 
 def take_all(folder: Path, fill: Callable[[Path], object], pages: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import enum
 import json
 import math
+import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -244,3 +245,47 @@ def test_a_config_is_kept_with_its_changes_and_without_its_secrets(folder: Path)
     assert (config["lr"], config["model"]) == (0.2, {"depth": 3})
     assert "gone" not in config
     assert "sk-123" not in str(config)
+
+
+def test_a_dataclass_may_hold_what_can_not_be_copied() -> None:
+    @dataclasses.dataclass
+    class Job:
+        lock: Any = dataclasses.field(default_factory=threading.Lock)
+        training: Training = dataclasses.field(default_factory=Training)
+
+    recorded = Recorded()
+    job = Job()
+    recorded.config.update(job)
+
+    assert recorded.config.lock is job.lock
+    assert recorded.config["training"]["optimizer"]["betas"] == (0.9, 0.999)
+    assert to_json({"job": job})["job"]["training"]["lr"] == 0.1  # type: ignore[call-overload, index]
+
+
+def test_an_entry_of_a_nested_dict_is_not_set_in_vain() -> None:
+    config = Config()
+    config.update({"model": {"depth": 3}})
+
+    with pytest.raises(TypeError, match=r"nested entry 'depth' can't be set on its own"):
+        config.model.depth = 4
+    assert config.model.depth == 3
+
+
+def test_a_namespace_is_taken_whole_and_functions_and_modules_are_not() -> None:
+    config = Config()
+    config.update(argparse.Namespace(_seed=1, lr=0.1))
+
+    assert config.as_dict() == {"_seed": 1, "lr": 0.1}
+    for nothing in (lambda: 1, math, test_an_entry_of_a_nested_dict_is_not_set_in_vain):
+        with pytest.raises(TypeError, match="config can't be read from"):
+            config.update(nothing)
+
+
+def test_the_module_s_config_is_one_to_read_from(folder: Path) -> None:
+    with trackkit.init(config={"lr": 0.1}, settings={"quiet": True, "system": False, "console": "off"}):
+        config = Config()
+        config.update(trackkit.config)
+        del trackkit.config.lr
+
+        assert config.as_dict() == {"lr": 0.1}
+        assert "lr" not in trackkit.config

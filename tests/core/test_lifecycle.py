@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import trackkit
 from tests.conftest import RunScript
 from trackkit.core.lifecycle import describe_exception
 
@@ -112,3 +115,30 @@ def test_a_thread_that_fails_does_not_fail_the_run(run_script: RunScript) -> Non
 
     assert done.stdout.strip() == "finished"
     assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "state", "code"),
+    [
+        ("exit(3)", "failed", 3),
+        ("quit('no data')", "failed", 1),
+        ("exit()", "finished", 0),
+        ("try: sys.exit(2)\nexcept SystemExit: pass\nrun.finish()", "finished", 0),
+        ("try: sys.exit(2)\nexcept SystemExit: run.finish()", "failed", 2),
+        ("try: sys.exit(2)\nfinally: run.finish()", "failed", 2),
+        ("try: signal.raise_signal(signal.SIGTERM)\nexcept SystemExit: pass\nrun.finish()", "finished", 0),
+        ("try: signal.raise_signal(signal.SIGTERM)\nfinally: run.finish()", "killed", 143),
+    ],
+)
+def test_leaving_is_told_from_an_exit_that_was_caught(
+    tmp_path: Path, run_script: RunScript, body: str, state: str, code: int
+) -> None:
+    run_script(
+        "import os, signal, sys, time, trackkit\n"
+        "run = trackkit.init(dir='store', settings={'quiet': True, 'system': False})\n"
+        f"{body}\n"
+    )
+
+    (run,) = trackkit.Api(tmp_path / "store").runs()
+
+    assert (run.state, run.exit_code) == (state, code)

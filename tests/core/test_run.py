@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 import trackkit
 from trackkit.core.run import Run
 from trackkit.query.run import Run as KeptRun
+from trackkit.query.source import RunNotFound
 
 QUIET: dict[str, Any] = {"system": False, "git": False, "packages": False, "console": "off", "quiet": True}
 
@@ -373,3 +375,17 @@ def test_a_run_goes_on_counting_at_the_step_that_is_set(run: Run) -> None:
         run.step = "8"  # type: ignore[assignment]
     series = kept(run).series
     assert (series("a").step.tolist(), series("b").step.tolist()) == ([0, 7, 8], [1])
+
+
+def test_what_tracking_costs_is_told_before_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trackkit.core.run.ACCOUNTING_SECONDS", 0.05)
+    with trackkit.init(settings={"system": False, "console": "off", "quiet": True, "interval": 0.05}) as run:
+        run.log({"loss": 1.0})
+        found: dict[str, float] = {}
+        end = time.monotonic() + 20
+        while not found and time.monotonic() < end:
+            with contextlib.suppress(FileNotFoundError, RunNotFound):
+                found = trackkit.Api().run(run.path).accounting
+            time.sleep(0.05)
+        assert found["calls"] >= 1
+        assert trackkit.Api().run(run.path).state == "running"

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -562,3 +563,114 @@ def test_a_run_can_be_the_current_one_for_a_while(folder: Path) -> None:
             child.finish()
             assert session.current() is None
         assert session.current() is parent
+
+
+def test_a_run_is_current_again_after_those_that_began_later(folder: Path) -> None:
+    first = start()
+    second = start(reinit="create_new")
+    third = start(reinit="create_new")
+    second.finish()
+    third.finish()
+
+    trackkit.log({"loss": 1.0})
+
+    assert trackkit.run is first
+    first.finish()
+    assert trackkit.run is None
+    assert trackkit.Api().run(first.path).series("loss").value.tolist() == [1.0]
+
+
+def test_a_resumed_run_stays_in_its_project(folder: Path) -> None:
+    with start(project="digits", id="a"):
+        pass
+
+    with pytest.warns(RuntimeWarning, match="is of the project 'digits' and stays there, not 'other'"):
+        run = start(project="other", id="a", resume="must")
+    run.finish()
+
+    assert run.path == "digits/a"
+    assert trackkit.Api().run("digits/a").state == "finished"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"notes": "x" * 11_000_000}, "notes has 11,000,000 bytes; the limit is 10,485,760"),
+        ({"group": "x" * 11_000_000}, "group has 11,000,000 bytes"),
+        ({"config": {"lr": 1, "data": "x" * 50_000_000}}, "'data' is the largest of it"),
+    ],
+)
+def test_what_is_too_large_to_keep_is_refused_by_name(folder: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        start(**arguments)
+
+    assert trackkit.run is None
+    start().finish()
+
+
+def test_a_disabled_run_takes_artifacts_and_stages_nothing(folder: Path) -> None:
+    (folder / "model.pt").write_bytes(b"weights")
+    made = trackkit.Artifact("data", "dataset")
+    with start(mode="disabled") as run:
+        assert run.log_artifact(made, aliases=["best"]).wait() is made
+        assert run.log_artifact("model.pt", name="model", type="model").wait(1).type == "model"
+        assert run.upsert_artifact("model.pt", name="model", type="model").wait(1) is not None
+        assert run.use_artifact(made) is made
+        assert run.link_artifact(made, "registry/data") is made
+        with pytest.raises(trackkit.core.artifact_facts.ArtifactNotLogged, match="disabled run"):
+            run.use_artifact("data:latest")
+
+    assert not (folder / ".trackkit").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "absent"),
+    [
+        ({"system": False}, "system"), ({"git": False}, "git"), ({"packages": False}, "packages"),
+        ({"code": False}, "code"), ({"console": "off"}, "console"),
+    ],
+)  # fmt: skip
+def test_each_part_of_what_is_captured_can_be_turned_off(
+    tmp_path: Path, run_script: RunScript, settings: dict[str, Any], absent: str
+) -> None:
+    done = run_script(
+        f"""
+        import os, subprocess, time, trackkit
+        subprocess.run("git init -q && git add -A", shell=True, check=True)
+        settings = {{"quiet": True, "system_interval": 0.1, **{settings!r}}}
+        with trackkit.init(dir="store", settings=settings) as run:
+            print("seen")
+            end = time.monotonic() + 20
+            while settings.get("system", True) and time.monotonic() < end:
+                try:
+                    if trackkit.Api("store").run(run.path).system:
+                        break
+                except (FileNotFoundError, KeyError):
+                    pass
+                time.sleep(0.1)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+    (run,) = trackkit.Api(tmp_path / "store").runs()
+
+    there = {
+        "system": bool(run.system), "git": "git" in run.metadata, "packages": "packages" in run.metadata,
+        "code": any(file.path == "script.py" for file in run.files()), "console": bool(run.console()),
+    }  # fmt: skip
+    assert there == {name: name != absent for name in there}
+
+
+def test_slow_git_delays_no_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "bin").mkdir()
+    slow = folder / "bin/git"
+    slow.write_text("#!/bin/sh\nsleep 2\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    began = time.monotonic()
+    run = trackkit.init(settings={**QUIET, "git": True})
+    run.log({"loss": 1.0})
+    took = time.monotonic() - began
+    run.finish()
+
+    assert took < 1.5

@@ -127,6 +127,9 @@ class undone:  # noqa: N801
         self.db.connection.execute("rollback")
 
 
+MAY_BE_EMPTY = [Field("group"), Field("host"), Field("job_type"), Field("notes")]
+
+
 def holds(node: Any, run: Mapping[str, Any]) -> bool:
     """What a filter means, in plain Python."""
     match node:
@@ -144,7 +147,7 @@ def holds(node: Any, run: Mapping[str, Any]) -> bool:
             return any(holds(Compare(target, "=", value), run) for value in values)
         case Missing(target):
             found = found_in(run, target)
-            return found in ([], [""]) if target == Field("host") else not found
+            return not any(found) if target in MAY_BE_EMPTY else not found
         case NotANumber(target):
             return any(isinstance(value, float) and math.isnan(value) for value in found_in(run, target))
     raise AssertionError(node)

@@ -42,7 +42,9 @@ def ls(
         list_projects(api, as_json)
         return
     found = api.runs(project, filters=filter, order=order, limit=limit or None)
-    if quiet:
+    if quiet and as_json:
+        output.print_json([run.id for run in found])
+    elif quiet:
         for run in found:
             click.echo(run.id)
     elif as_json:

@@ -228,7 +228,7 @@ def matching(metrics: dict[str, Series], globs: Sequence[str]) -> dict[str, Seri
 def accounting_line(accounting: dict[str, float]) -> str:
     """What tracking cost the run, in a line."""
     if not accounting:
-        return "tracking: no writer has ended yet and told what it cost"
+        return "tracking: no writer has told yet what it cost"
     parts = [f"{accounting.get('calls', 0):,.0f} records"]
     if accounting.get("call_microseconds"):
         parts.append(f"{accounting['call_microseconds']:.1f} µs a call")

@@ -88,6 +88,7 @@ class Artifact(ArtifactFiles):
         self.incremental = incremental
         self._draft = Draft(self._staging)
         self._root: Path | None = None
+        self._is_dropped = False
         self._shelf: Shelf | None = None
         self._cache: Cache | None = None
 
@@ -286,7 +287,7 @@ class Artifact(ArtifactFiles):
         ArtifactNotLogged
             If it is a draft, or goes to no store yet (an offline run).
         """
-        if self._shelved is not None:
+        if self._shelved is not None or self._is_dropped:
             return self
         if self._submitted is None:
             raise ArtifactNotLogged(f"{self._name!r} is not logged to a store yet; call run.log_artifact() first")
@@ -403,6 +404,10 @@ class Artifact(ArtifactFiles):
         """Tell how to find out what became of it, and where to read it back."""
         self._submitted = submitted
         self._open_shelf = shelf
+
+    def drop(self) -> None:
+        """A run that records nothing logged it: there is nothing to wait for."""
+        self._is_dropped = True
 
     @property
     def trouble(self) -> str:

@@ -7,6 +7,7 @@ import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from trackkit.core.records import Json
@@ -53,6 +54,8 @@ class Config(MutableMapping[str, Any]):
         ------
         TypeError
             If a source is none of these.
+        ValueError
+            If it is more than 32 MiB.
         """
         found: dict[str, Any] = {}
         for source in sources:
@@ -61,7 +64,12 @@ class Config(MutableMapping[str, Any]):
         for key in found:
             check_key(key)
         if found:
-            self._changed({key: to_json(value) for key, value in found.items()}, [])
+            plain = {key: to_json(value) for key, value in found.items()}
+            try:
+                self._changed(plain, [])
+            except ValueError as error:  # what is larger than a journal takes
+                largest = max(plain, key=lambda key: len(str(plain[key])))
+                raise ValueError(f"config can't be kept, and {largest!r} is the largest of it: {error}") from None
         self._values.update(found)
 
     def setdefaults(self, source: Any) -> None:
@@ -111,13 +119,16 @@ class Config(MutableMapping[str, Any]):
 
 
 class Entries(dict[str, Any]):
-    """A nested dict of a config, whose entries read as attributes too."""
+    """A copy of a nested dict of a config, whose entries read as attributes too."""
 
     def __getattr__(self, key: str) -> Any:
         try:
             return _readable(self[key])
         except KeyError:
             raise AttributeError(key) from None
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        raise TypeError(f"the nested entry {key!r} can't be set on its own; set the whole with config.update({{…}})")
 
 
 def _readable(value: Any) -> Any:
@@ -146,18 +157,33 @@ def as_mapping(source: Any) -> Mapping[str, Any]:
             raise TypeError(f"config can't be read from an omegaconf {type(source).__name__}, which has no keys")
         return container
     if dataclasses.is_dataclass(source) and not isinstance(source, type):
-        return dataclasses.asdict(source)
+        settings: Mapping[str, Any] = _plain(source)
+        return settings
     if isinstance(source, (str, Path)):
         return _from_file(Path(source))
     if callable(getattr(source, "flag_values_dict", None)):  # absl.flags.FLAGS
         flags: Mapping[str, Any] = source.flag_values_dict()
         return flags
-    if hasattr(source, "__dict__") and not isinstance(source, type):
+    if isinstance(getattr(source, "as_dict", None), MethodType):  # `trackkit.config`
+        entries: Mapping[str, Any] = source.as_dict()
+        return entries
+    if any(kind.__module__ == "argparse" for kind in type(source).__mro__):
+        return dict(vars(source))
+    if hasattr(source, "__dict__") and not isinstance(source, (type, ModuleType, FunctionType, MethodType)):
         return {key: value for key, value in vars(source).items() if not key.startswith("_")}
     raise TypeError(
         f"config can't be read from {type(source).__name__}; pass a dict, Namespace, dataclass, omegaconf config, "
         "absl flags or the path of a YAML, JSON or TOML file"
     )
+
+
+def _plain(value: Any) -> Any:
+    """The value with dicts for dataclasses. Unlike `dataclasses.asdict` it copies nothing that can't be copied."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    return {key: _plain(item) for key, item in value.items()} if type(value) is dict else value
 
 
 def _is_omegaconf(source: object) -> bool:
@@ -201,7 +227,7 @@ def to_json(value: Any, depth: int = 0) -> Json:
         if isinstance(value, (set, frozenset)):
             return sorted((to_json(item, depth + 1) for item in value), key=str)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return to_json(dataclasses.asdict(value), depth + 1)
+            return to_json(_plain(value), depth + 1)
     return _scalar_or_text(value)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from trackkit.core import records
 from trackkit.core.config import Config
@@ -14,6 +15,9 @@ from trackkit.core.run import Run
 from trackkit.core.settings import Settings
 from trackkit.core.summary_view import RunSummary
 from trackkit.core.values import check_step
+
+if TYPE_CHECKING:
+    from trackkit.core.artifact import Artifact
 
 
 class DisabledRun(Run):
@@ -57,6 +61,49 @@ class DisabledRun(Run):
         """Do nothing."""
         return []
 
+    def log_artifact(
+        self,
+        artifact_or_path: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,
+        *arguments: Any,
+        **named: Any,
+    ) -> Artifact:
+        """Give the artifact back, or an empty one for a path; nothing is read, staged or waited for."""
+        from trackkit.core.artifact import Artifact
+
+        made = artifact_or_path
+        if not isinstance(made, Artifact):
+            made = Artifact(name or f"run-{self.id}-disabled", type or "unspecified")
+        made.drop()
+        return made
+
+    upsert_artifact = finish_artifact = log_artifact
+
+    def link_artifact(self, artifact: Artifact, *arguments: Any, **named: Any) -> Artifact:
+        """Do nothing."""
+        return artifact
+
+    def use_artifact(self, artifact_or_name: str | Artifact, type: str | None = None, **compatible: Any) -> Artifact:
+        """The artifact if it is one; by its name none is found.
+
+        Raises
+        ------
+        ArtifactNotLogged
+            For a name.
+        """
+        from trackkit.core.artifact_facts import ArtifactNotLogged
+
+        if isinstance(artifact_or_name, str):
+            raise ArtifactNotLogged(
+                f"a disabled run reads no artifacts; get it by trackkit.Api().artifact({artifact_or_name!r})"
+            )
+        return artifact_or_name
+
+    def restore(self, *arguments: Any, **named: Any) -> IO[str] | None:
+        """Find nothing."""
+        return None
+
     @property
     def step(self) -> int:
         return 0
@@ -70,7 +117,7 @@ class DisabledRun(Run):
     def finish(self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:
         self._state = "finished" if not exit_code else "failed"
 
-    def end(self, state: str, exit_code: int, error: str) -> None: ...
+    def end(self, state: str, exit_code: int, error: str, *, leaving: bool = False) -> None: ...
 
     def _say(self, record: records.AnyRecord) -> None: ...
 

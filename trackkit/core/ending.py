@@ -36,6 +36,7 @@ class Ending:
     summary: RunSummary
     _state: str
     _ending: tuple[str, int, str] | None
+    _is_leaving = False
     _finish_lock: contextlib.AbstractContextManager[object]
     _in_child: bool
     _sinks: list[str]
@@ -85,6 +86,8 @@ class Ending:
         with self._finish_lock:
             if self._state != "running":
                 return
+            if self._is_leaving and lifecycle.goes_on():
+                self._ending = None  # somebody called sys.exit, or a signal came, and somebody caught it
             if exit_code is not None:
                 state: str = "finished" if exit_code == 0 else "failed"
                 self._ending = (state, int(exit_code), self._ending[2] if self._ending else "")
@@ -159,7 +162,8 @@ class Ending:
             warn(f"{lost:,} bytes and {self._journal.dropped:,} records of {self.path} could be kept nowhere")
         elif not drained and self._sinks and not self._in_child:
             for lane in self._pump.lanes if self._pump is not None else []:
-                if not lane.done or lane.refused:
+                waiting = self._journal.count(lane.acknowledged) or lane.files_waiting
+                if lane.refused or (waiting and not lane.done):
                     warn(self._remains(lane))
 
     def _report_media(self, media: MediaRecorder) -> None:
@@ -185,13 +189,21 @@ class Ending:
         lanes = self._pump.lanes if self._pump is not None else []
         return self._journal.end - min((lane.delivered for lane in lanes), default=0)
 
-    def end(self, state: str, exit_code: int, error: str) -> None:
+    def end(self, state: str, exit_code: int, error: str, *, leaving: bool = False) -> None:
         """Remember how the process ends; `finish` records it.
 
         The SystemExit by which a signal leaves the script says no more than the signal did.
+
+        Parameters
+        ----------
+        state, exit_code, error
+            How it ends: see `records.Finish`.
+        leaving
+            Whether the process is about to leave by a SystemExit, which the script may still catch.
         """
         if self._ending is None or self._ending[:2] != ("killed", exit_code):
             self._ending = (state, exit_code, error)
+        self._is_leaving = leaving
 
     def accounting(self) -> dict[str, float]:
         """What tracking has cost so far.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import contextlib
 import importlib
 import os
@@ -19,7 +20,7 @@ from typing import Any, NoReturn, Protocol
 class Tracked(Protocol):
     """What this module asks of a run."""
 
-    def end(self, state: str, exit_code: int, error: str) -> None:
+    def end(self, state: str, exit_code: int, error: str, *, leaving: bool = False) -> None:
         """Remember how the process ends; `finish` records it."""
         ...
 
@@ -44,6 +45,7 @@ _gate = threading.Lock()
 """Held while the pump imports modules and while the process forks: a child forked in the middle of an import
 would have half a module, and nobody to finish it."""
 _gate_is_ours = False
+_at_exit = False
 _forking: list[Any] = []
 """The runs that were made ready for the fork that is under way."""
 _LONGEST_WAIT_TO_FORK = 10.0
@@ -75,25 +77,37 @@ def _install() -> None:
             before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
         )
     previous, leave = sys.excepthook, sys.exit
+    quitter = type(getattr(builtins, "exit", None))  # of `exit` and `quit`, where `site` is loaded
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         note_exception(kind, error, trace)
         previous(kind, error, trace)
 
-    def exit(status: Any = None, /) -> NoReturn:
+    def note(status: Any) -> None:
         if threading.current_thread() is threading.main_thread():
             note_exception(SystemExit, SystemExit(status), None)
+
+    def exit(status: Any = None, /) -> NoReturn:
+        note(status)
         leave(status)
 
     sys.excepthook = hook
     sys.exit = exit  # SystemExit never reaches the excepthook
+    if quitter.__module__ == "_sitebuiltins":
+        leave_by_name = quitter.__call__
+
+        def call(self: Any, code: Any = None) -> None:
+            note(code)
+            leave_by_name(self, code)
+
+        quitter.__call__ = call  # type: ignore[method-assign]
 
 
 def note_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Tell the runs which exception ends the process."""
     state, code, text = describe_exception(kind, error, trace)
     for run in list(_tracked):
-        run.end(state, code, text)
+        run.end(state, code, text, leaving=issubclass(kind, SystemExit))
 
 
 def describe_exception(
@@ -144,12 +158,19 @@ def _install_signal() -> None:
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     for run in list(_tracked):
-        run.end("killed", 128 + number, "")
+        run.end("killed", 128 + number, "", leaving=True)
     raise SystemExit(128 + number)
+
+
+def goes_on() -> bool:
+    """Whether the process is not on its way out: no SystemExit is under way, nor the interpreter's end."""
+    return not _at_exit and not isinstance(sys.exc_info()[1], SystemExit)
 
 
 def _finish_all() -> None:
     """At the interpreter's exit. A second Ctrl-C stops the waiting; the journal has everything anyway."""
+    global _at_exit
+    _at_exit = True
     for run in list(_tracked):
         with contextlib.suppress(KeyboardInterrupt):
             run.finish()

@@ -169,6 +169,13 @@ class Finish(Record, tag="finish"):
     """What tracking cost: see `docs/concepts.md`."""
 
 
+class Accounting(Record, tag="accounting"):
+    """What tracking has cost the writer so far, told while it works; a Finish record has the last word."""
+
+    time: float
+    values: dict[str, float]
+
+
 class Artifact(Record, tag="artifact"):
     """The run logs a version of an artifact, or a part of one that several writers build."""
 
@@ -230,6 +237,7 @@ AnyRecord: TypeAlias = (
     | Alert
     | Rewind
     | Finish
+    | Accounting
     | Artifact
     | Use
 )

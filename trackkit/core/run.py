@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 
 Level = Literal["info", "warning", "error"]
+ACCOUNTING_SECONDS = 30.0
+"""How often a run tells what tracking has cost so far."""
 _RULES = ("last", "min", "max", "mean", "first", "best", "none")
 
 
@@ -131,6 +133,7 @@ class Run(RunFiles, Ending):
             write_back_interval=self.settings.write_back_interval,
             chores=[
                 Chore(5.0, self._recorder.follow_clock, 5.0),
+                Chore(ACCOUNTING_SECONDS, self._account, ACCOUNTING_SECONDS),
                 *self._capture.chores(),
             ],
             once=self._capture.provenance(),
@@ -144,6 +147,12 @@ class Run(RunFiles, Ending):
         except RuntimeError:  # the interpreter is shutting down; the journal is enough
             self._pump = None
         self._capture.start()
+
+    def _account(self) -> None:
+        """Tell what tracking has cost, for a run that is killed tells nothing at its end."""
+        with self._finish_lock:
+            if self._state == "running":
+                self._record(records.Accounting(self._now(), self.accounting()))
 
     def _stop(self) -> None:
         """Somebody asked that the run be stopped; on a background thread."""
@@ -542,7 +551,7 @@ class Run(RunFiles, Ending):
         self._in_child = True
         self._pump = None
         self._finish_lock = threading.RLock()
-        self._ending = None
+        self._ending, self._is_leaving = None, False
         self._capture.after_fork_in_child()
         media, self._media = self._media, None
         self._media_lock = threading.RLock()

@@ -17,11 +17,12 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn
 from trackkit.core import notebook, records
 from trackkit.core.config import as_mapping
 from trackkit.core.disabled import DisabledRun
+from trackkit.core.lifecycle import describe_exception
 from trackkit.core.names import is_project, is_run_id
 from trackkit.core.run import Run, check_tags
 from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, PREFIX, Settings, load
 from trackkit.core.sink import Known, check_uri, find_factory
-from trackkit.core.values import check_key, check_step
+from trackkit.core.values import MAX_TEXT_BYTES, check_key, check_step
 from trackkit.version import __version__
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
 """Where launchers (torchrun, SLURM, MPI) say which of a job's processes this is."""
 
 _current: Run | None = None
+_earlier: list[Run] = []
+"""The runs that were current before, and are again when those after them are finished."""
 _lock = threading.RLock()
 
 
@@ -144,11 +147,15 @@ def init(
         if previous is not None:
             return previous
         run = _start(chosen, id_given=id is not None)
-        global _current
-        _current = run
+        _make_current(run)
     if last_step is not None:
         run.rewind(last_step + 1)
-    run.config.update(entries)
+    try:
+        run.config.update(entries)
+    except BaseException as error:
+        run.end(*describe_exception(type(error), error, error.__traceback__))
+        run.finish()
+        raise
     if (sync_tensorboard or compatible.get("tensorboard")) and not isinstance(run, DisabledRun):
         importlib.import_module("trackkit.integrations.tensorboard").patch()  # this alone of the core needs it
     _announce(run)
@@ -195,6 +202,9 @@ def _check(settings: Settings) -> None:
         )
     if settings.project and not is_project(settings.project):
         raise ValueError(f"{settings.project!r} can't be a project's name: up to 128 characters, without '/'")
+    for field in ("name", "group", "job_type", "notes"):
+        if (size := len(getattr(settings, field).encode(errors="replace"))) > MAX_TEXT_BYTES:
+            raise ValueError(f"{field} has {size:,} bytes; the limit is {MAX_TEXT_BYTES:,}")
     if settings.console not in ("wrap", "raw", "redirect", "off"):
         raise ValueError(f"console must be 'wrap', 'raw', 'redirect' or 'off', not {settings.console!r}")
     if OFFLINE_SINK in settings.sink:  # beside others it adds nothing: there is always a journal
@@ -257,10 +267,16 @@ def _start(settings: Settings, *, id_given: bool) -> Run:
 
 
 def _identity(settings: Settings, run_id: str, known: Known | None) -> records.Start:
+    if known is not None and settings.project and settings.project != known.project:
+        warnings.warn(
+            f"trackkit: run {run_id!r} is of the project {known.project!r} and stays there, not {settings.project!r}",
+            RuntimeWarning,
+            stacklevel=4,
+        )
     return records.Start(
         time=time.time(),
         run=run_id,
-        project=settings.project or (known.project if known else "default"),
+        project=known.project if known else settings.project or "default",
         name=settings.name or (known.name if known else run_id),
         group=settings.group or (known.group if known else ""),
         job_type=settings.job_type or (known.job_type if known else ""),
@@ -434,7 +450,22 @@ def silent_run(**init: Any) -> DisabledRun:
 def current() -> Run | None:
     """The run the module's functions act on: the last one started that still goes on."""
     run = _current
-    return run if run is not None and run.state == "running" else None
+    return run if run is not None and run.state == "running" else _previous_one() if _earlier else None
+
+
+def _make_current(run: Run) -> None:
+    global _current
+    if _current is not None and _current.state == "running":
+        _earlier.append(_current)
+    _current = run
+
+
+def _previous_one() -> Run | None:
+    global _current
+    with _lock:
+        while (_current is None or _current.state != "running") and _earlier:
+            _current = _earlier.pop()
+        return _current if _current is not None and _current.state == "running" else None
 
 
 def _required() -> Run:
@@ -525,6 +556,9 @@ class CurrentEntries:
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._target()[key] = value
+
+    def __delattr__(self, key: str) -> None:
+        delattr(self._target(), key)
 
     def __delitem__(self, key: str) -> None:
         del self._target()[key]

@@ -225,6 +225,8 @@ class Ingest:
                 step = min(max(record.step, series.LOWEST), series.HIGHEST)
                 rewind = (run, self.writer, seq, writers.microseconds(record.time), step)
                 self.db.insert_many("rewinds", ["run", "writer", "seq", "time", "step"], [rewind])
+            case records.Accounting():
+                writers.account(self.db, run, self.writer, record)
             case records.Finish():
                 writers.finish(self.db, run, self.writer, record)
 

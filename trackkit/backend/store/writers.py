@@ -119,6 +119,12 @@ def add_metadata(db: Database, run: int, values: dict[str, records.Json]) -> Non
     db.execute("update runs set metadata = ? where run = ?", [text, run])
 
 
+def account(db: Database, run: int, writer: str, told: records.Accounting) -> None:
+    """Take an Accounting record, unless the writer has ended: that record has told more."""
+    sql = "update writers set accounting = ? where run = ? and writer = ? and ended is null"
+    db.execute(sql, [msgspec.json.encode(told.values).decode(), run, writer])
+
+
 def finish(db: Database, run: int, writer: str, end: records.Finish) -> None:
     """Take a Finish record."""
     sql = """update writers set state = ?, ended = ?, exit_code = ?, accounting = ? where run = ? and writer = ?"""

@@ -37,6 +37,8 @@ MAX_CONDITIONS: Final = 500
 _COLUMNS = {"group": "runs.run_group", "duration": "(coalesce(runs.ended, runs.updated) - runs.created)"}
 _MANY = {"tags": ("tags", "tag"), "host": ("writers", "host")}
 """Fields of which a run has several: their table and column."""
+_MAY_BE_EMPTY = frozenset({"group", "host", "job_type", "notes"})
+"""Fields that are empty, which is null to who asks, where nothing was given."""
 
 Sql = tuple[str, list[Any]]
 """A condition and its parameters."""
@@ -152,7 +154,7 @@ def _holds(target: Target, condition: str, parameters: list[Any]) -> Sql:
 def _known(target: Target) -> Sql:
     if not isinstance(target, Field):
         return "e.type <> 'null'", []
-    return ("e.host <> ''", []) if target.name == "host" else ("1 = 1", [])
+    return (f"{column_of(target)} <> ''", []) if target.name in _MAY_BE_EMPTY else ("1 = 1", [])
 
 
 def _entry_matches(order: Order, value: Value) -> Sql:
