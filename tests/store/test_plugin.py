@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import sqlite3
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import sqlite_utils
+from datasette.app import Datasette
 from sqlite_utils.plugins import pm
 
 from tests.store.conftest import EPOCH
@@ -72,9 +75,21 @@ def test_the_command_line_of_sqlite_utils_sees_every_point(filled):
     assert json.loads(done.stdout) == [{"points": 3, "top": 2.0}]
 
 
-def test_datasette_finds_the_hook_by_its_name():
-    assert plugin.prepare_connection.datasette_impl is not None
-    assert plugin.prepare_connection.sqlite_utils_impl is not None
+def test_datasette_serves_every_point(filled):
+    async def answers() -> tuple[Any, Any]:
+        datasette = Datasette([str(filled)])
+        await datasette.invoke_startup()
+        asked = {"sql": "select step, value from history order by step", "_shape": "array"}
+        return (
+            (await datasette.client.get("/-/plugins.json")).json(),
+            (await datasette.client.get("/trackkit.json", params=asked)).json(),
+        )
+
+    plugins, rows = asyncio.run(answers())
+
+    assert "trackkit" in [each["name"] for each in plugins]
+    assert [row["step"] for row in rows] == [0, 1, 2, 3, 2**53 + 1]
+    assert [row["value"] for row in rows[:2]] == [0.5, None]
 
 
 def test_regexp_searches_text_and_is_null_of_null():
