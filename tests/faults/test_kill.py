@@ -109,6 +109,35 @@ def test_a_second_interrupt_ends_the_waiting_and_loses_nothing(script: Script) -
     assert run.series("loss").value.tolist() == [float(step) for step in range(100)]
 
 
+def test_a_second_interrupt_ends_the_waiting_for_a_server_that_is_not_there(script: Script) -> None:
+    process = script.start(
+        """
+        settings = {**QUIET, "finish_timeout": 60}
+        run = trackkit.init(project="p", dir=ROOT, sink=["sqlite:", "http://127.0.0.1:9"], settings=settings)
+        for step in range(100):
+            run.log({"loss": float(step)})
+        print("ready", flush=True)
+        time.sleep(30)
+        """
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    script.signal_group(signal.SIGINT)
+    time.sleep(2)
+    assert process.poll() is None, "it waits for the server"
+    interrupted = time.monotonic()
+    script.signal_group(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+
+    assert time.monotonic() - interrupted < 10
+    assert "are not delivered yet; they are safe in the journal: trackkit sync" in errors
+    assert "--to http://127.0.0.1:9" in errors
+    assert errors.count("not delivered yet") == 1, "the store has everything"
+    (run,) = Api(script.root).runs()
+    assert run.state == "killed"
+    assert run.series("loss").value.tolist() == [float(step) for step in range(100)]
+
+
 def test_threads_lose_no_record_and_count_steps_together(script: Script) -> None:
     done = script.run(
         """
