@@ -25,6 +25,7 @@ parser.add_argument("--lr", type=float, default=0.1)
 parser.add_argument("--epochs", type=int, default=5)
 arguments = parser.parse_args()
 
+wandb.login()
 wandb.init(project="digits", entity="team", config=arguments, tags=["baseline"], notes="first", group="g", job_type="t")
 wandb.config.update({"batch_size": 32, "model": {"depth": 3}}, allow_val_change=True)
 wandb.config.dropout = 0.5

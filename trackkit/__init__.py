@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         log,
         log_artifact,
         log_code,
+        login,
         restore,
         save,
         summary,
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(
         (
-            "init log finish define_metric alert log_code watch unwatch log_artifact use_artifact save restore config "
+            "init login log finish define_metric alert log_code watch unwatch log_artifact use_artifact save restore config "
             "summary"
         ).split(),
         "trackkit.core.session",
@@ -138,6 +139,7 @@ __all__ = [
     "log",
     "log_artifact",
     "log_code",
+    "login",
     "plot",
     "plot_table",
     "restore",

@@ -536,6 +536,17 @@ def finish(exit_code: int | None = None, quiet: bool | None = None, timeout: flo
         run.finish(exit_code, quiet, timeout)
 
 
+def login(*arguments: Any, **named: Any) -> bool:
+    """Do nothing, for scripts written for W&B; a token for a server is kept by `trackkit login`.
+
+    Returns
+    -------
+    bool
+        True.
+    """
+    return True
+
+
 class CurrentEntries:
     """`trackkit.config` or `trackkit.summary`: that of whichever run is current when it is used."""
 
