@@ -72,8 +72,8 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(
         (
-            "init login log finish define_metric alert log_code watch unwatch log_artifact use_artifact save restore config "
-            "summary"
+            "init login log finish define_metric alert log_code watch unwatch log_artifact use_artifact save restore "
+            "config summary"
         ).split(),
         "trackkit.core.session",
     ),
