@@ -212,7 +212,7 @@ class Run(RunFiles, Ending):
         summary
             One or several of last, min, max, mean, first, best, none, as a sequence or separated by commas.
         goal
-            `minimize` or `maximize`: what `best` means.
+            `minimize` or `maximize`: what `best` means; the smallest where nothing is said.
         hidden
             Keep them out of automatic charts.
         **compatible
