@@ -33,6 +33,22 @@ def test_show_draws_the_charts_asked_for(call):
     assert "└──" in output
 
 
+def test_show_tells_a_program_what_it_shows_people(ask, start_run, tmp_path):
+    assert [metric["key"] for metric in ask("show", "fast")["metrics"]] == ["accuracy", "loss"]
+    assert [metric["key"] for metric in ask("show", "fast", "--key", "acc*")["metrics"]] == ["accuracy"]
+    assert "system" not in ask("show", "fast")
+    run = start_run("watched", settings={"system": True, "system_interval": 0.05, "interval": 0.05})
+    run.log({"loss": 1.0})
+    told: list[dict[str, object]] = []
+    end = time.monotonic() + 30
+    while not told and time.monotonic() < end:
+        time.sleep(0.1)
+        if (tmp_path / "trackkit.db").exists():
+            told = ask("show", "watched", "--system", root=tmp_path)["system"]
+    assert "memory.percent" in [metric["key"] for metric in told]
+    assert all(metric["count"] > 0 for metric in told)
+
+
 def test_show_names_the_metrics_there_are_if_none_matches(call):
     result = call("show", "fast", "--key", "nope")
     assert result.exit_code == 1

@@ -36,7 +36,9 @@ def show(name: str | None, globs: tuple[str, ...], system: bool, location: str |
     """Show RUN, or the newest run: its state, where it came from, config, summary and metrics."""
     run = find(open_api(location), name)
     if as_json:
-        output.print_json(page(run))
+        metrics = {key: run.series(key) for key in run.keys()}
+        told = page(run) | {"metrics": told_of(matching(metrics, globs) if globs else metrics)}
+        output.print_json(told | ({"system": told_of(dict(run.system))} if system else {}))
         return
     console = output.console()
     print_head(console, run)
@@ -74,10 +76,6 @@ def page(run: Run) -> dict[str, Any]:
     return row(run) | {
         "error": run.error,
         "metadata": run.metadata,
-        "metrics": [
-            {"key": key, "count": len(series.value), "last": series.value[-1] if len(series.value) else None}
-            for key, series in ((key, run.series(key)) for key in run.keys())
-        ],
         "files": [{"path": file.path, "kind": file.kind, "size": file.size} for file in run.files()],
         "alerts": [
             {"time": alert.time, "level": alert.level, "title": alert.title, "text": alert.text}
@@ -85,6 +83,14 @@ def page(run: Run) -> dict[str, Any]:
         ],
         "accounting": run.accounting,
     }
+
+
+def told_of(metrics: dict[str, Series]) -> list[dict[str, Any]]:
+    """What is said of each metric, for JSON."""
+    return [
+        {"key": key, "count": len(series.value), "last": series.value[-1] if len(series.value) else None}
+        for key, series in metrics.items()
+    ]
 
 
 def print_head(console: Console, run: Run) -> None:
