@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import trackkit
+from tests.browser.album import SETTINGS
 
 PROJECT = "digits"
 RUNS = ("small", "large")
 ROWS = 400
-SETTINGS = {"quiet": True, "system": False, "console": "off", "git": False, "packages": False, "code": False}
 
 
 def fill(root: Path) -> None:

@@ -45,6 +45,13 @@ class Script:
         )
         return self.process
 
+    def start_until_it_prints(self, body: str) -> subprocess.Popen[str]:
+        """Start it, and wait until it has printed a line."""
+        process = self.start(body)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process
+
     def run(
         self, body: str, timeout: float = 60, under: Sequence[str] = (), **environment: str
     ) -> subprocess.CompletedProcess[str]:

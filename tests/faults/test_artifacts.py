@@ -102,7 +102,7 @@ def test_a_kill_in_the_middle_of_an_upload_is_resumed_and_shows_nothing_half_mad
 
 
 def test_a_kill_after_logging_loses_no_artifact_of_a_local_store(script: Script) -> None:
-    child = script.start(
+    child = script.start_until_it_prints(
         """
         run = trackkit.init(project="p", dir=ROOT, id="killed", settings={**QUIET, "interval": 30})
         artifact = trackkit.Artifact("data", "dataset")
@@ -113,8 +113,6 @@ def test_a_kill_after_logging_loses_no_artifact_of_a_local_store(script: Script)
         time.sleep(60)
         """
     )
-    assert child.stdout is not None
-    child.stdout.readline()
     script.signal_group(signal.SIGKILL)
     child.wait(20)
 

@@ -88,7 +88,7 @@ def test_every_way_out_is_noted_and_nothing_is_lost(
 
 
 def test_a_second_interrupt_ends_the_waiting_and_loses_nothing(script: Script) -> None:
-    process = script.start(
+    process = script.start_until_it_prints(
         """
         run = trackkit.init(project="p", dir=ROOT, settings=QUIET)
         for step in range(100):
@@ -97,8 +97,6 @@ def test_a_second_interrupt_ends_the_waiting_and_loses_nothing(script: Script) -
         time.sleep(30)
         """
     )
-    assert process.stdout is not None
-    process.stdout.readline()
     script.signal_group(signal.SIGINT)
     script.signal_group(signal.SIGINT)
     process.communicate(timeout=20)
@@ -110,7 +108,7 @@ def test_a_second_interrupt_ends_the_waiting_and_loses_nothing(script: Script) -
 
 
 def test_a_second_interrupt_ends_the_waiting_for_a_server_that_is_not_there(script: Script) -> None:
-    process = script.start(
+    process = script.start_until_it_prints(
         """
         settings = {**QUIET, "finish_timeout": 60}
         run = trackkit.init(project="p", dir=ROOT, sink=["sqlite:", "http://127.0.0.1:9"], settings=settings)
@@ -120,8 +118,6 @@ def test_a_second_interrupt_ends_the_waiting_for_a_server_that_is_not_there(scri
         time.sleep(30)
         """
     )
-    assert process.stdout is not None
-    process.stdout.readline()
     script.signal_group(signal.SIGINT)
     time.sleep(2)
     assert process.poll() is None, "it waits for the server"
@@ -234,7 +230,7 @@ def test_sixteen_processes_write_one_store_and_lose_nothing(make_script: Callabl
 
 
 def test_a_reader_that_stays_open_holds_up_nobody(script: Script) -> None:
-    process = script.start(
+    process = script.start_until_it_prints(
         """
         run = trackkit.init(project="p", dir=ROOT, id="live", settings=QUIET)
         run.log({"loss": 0.0})
@@ -245,8 +241,6 @@ def test_a_reader_that_stays_open_holds_up_nobody(script: Script) -> None:
             time.sleep(0.001)
         """
     )
-    assert process.stdout is not None
-    process.stdout.readline()
     reader = Api(script.root)
 
     lengths = []

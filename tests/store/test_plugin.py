@@ -72,6 +72,11 @@ def test_the_command_line_of_sqlite_utils_sees_every_point(filled):
     assert json.loads(done.stdout) == [{"points": 3, "top": 2.0}]
 
 
+def test_datasette_finds_the_hook_by_its_name():
+    assert plugin.prepare_connection.datasette_impl is not None
+    assert plugin.prepare_connection.sqlite_utils_impl is not None
+
+
 DATASETTE = """
 import asyncio, json, sys
 from datasette.app import Datasette

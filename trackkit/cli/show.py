@@ -35,8 +35,8 @@ ALERT_STYLES = {"warning": "yellow", "error": "red"}
 def show(name: str | None, globs: tuple[str, ...], system: bool, location: str | None, as_json: bool) -> None:
     """Show RUN, or the newest run: its state, where it came from, config, summary and metrics."""
     run = find(open_api(location), name)
+    metrics = {key: run.series(key) for key in run.keys()}
     if as_json:
-        metrics = {key: run.series(key) for key in run.keys()}
         told = page(run) | {"metrics": told_of(matching(metrics, globs) if globs else metrics)}
         output.print_json(told | ({"system": told_of(dict(run.system))} if system else {}))
         return
@@ -44,7 +44,6 @@ def show(name: str | None, globs: tuple[str, ...], system: bool, location: str |
     print_head(console, run)
     print_entries(console, "config", flat(run.config))
     print_entries(console, "summary", flat(dict(run.summary)))
-    metrics = {key: run.series(key) for key in run.keys()}
     if globs:
         print_charts(console, matching(metrics, globs))
     else:

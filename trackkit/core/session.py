@@ -17,7 +17,6 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn
 from trackkit.core import notebook, records
 from trackkit.core.config import as_mapping
 from trackkit.core.disabled import DisabledRun
-from trackkit.core.lifecycle import describe_exception
 from trackkit.core.names import is_project, is_run_id
 from trackkit.core.run import Run, check_tags
 from trackkit.core.settings import DEFAULT_SINK, OFFLINE_SINK, PREFIX, Settings, load
@@ -153,8 +152,7 @@ def init(
     try:
         run.config.update(entries)
     except BaseException as error:
-        run.end(*describe_exception(type(error), error, error.__traceback__))
-        run.finish()
+        run.__exit__(type(error), error, error.__traceback__)
         raise
     if (sync_tensorboard or compatible.get("tensorboard")) and not isinstance(run, DisabledRun):
         importlib.import_module("trackkit.integrations.tensorboard").patch()  # this alone of the core needs it
